@@ -1,0 +1,88 @@
+"""A copy of a SQLite file that is known to be good, taken while others write."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from dynostore import errors
+from dynostore.driver_errors import translated
+
+
+def backup_file(source: Path, destination: Path) -> None:
+    """Copy a SQLite file, WAL included, and check the copy before it gets its name.
+
+    The copy is one consistent moment. It is made in one step, since a step-wise backup starts
+    again at every write of another process. An existing ``destination`` is replaced at the end.
+
+    :raises StoreUnwritable: no room, or the place cannot be written; nothing was left there.
+    :raises IntegrityFailure: the copy is not equal or not sound; nothing was left there.
+    """
+    _require_room(source, destination)
+    temporary = destination.with_name(destination.name + ".tmp")
+    try:
+        with (
+            translated(str(destination)),
+            _opened(source, "ro") as origin,
+            _opened(temporary, "rwc") as copy,
+        ):
+            origin.execute("BEGIN")
+            origin.backup(copy, pages=-1)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            _compare(origin, copy, destination)
+        os.chmod(temporary, 0o600)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, destination)
+    except OSError as exc:
+        raise errors.StoreUnwritable(f"{destination}: {exc.strerror or exc}") from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _require_room(source: Path, destination: Path) -> None:
+    wal = source.with_name(source.name + "-wal")
+    needed = source.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
+    if not destination.parent.is_dir():
+        raise errors.StoreUnwritable(f"{destination}: its directory does not exist")
+    free = shutil.disk_usage(destination.parent).free
+    if free < needed:
+        raise errors.StoreUnwritable(
+            f"{destination}: {needed:,} bytes needed for a backup, {free:,} free",
+            hint="make room, or move the store to a larger disk",
+        )
+
+
+@contextlib.contextmanager
+def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    # as_uri() quotes what would end the path or begin parameters.
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None
+    )
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _compare(origin: sqlite3.Connection, copy: sqlite3.Connection, destination: Path) -> None:
+    verdict = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise errors.IntegrityFailure(f"{destination}: the copy is damaged: {verdict}")
+    names = [
+        name
+        for (name,) in origin.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
+        )
+    ]
+    for name in names:
+        quoted = '"' + name.replace('"', '""') + '"'
+        counts = [c.execute(f"SELECT count(*) FROM {quoted}").fetchone()[0] for c in (origin, copy)]
+        if counts[0] != counts[1]:
+            raise errors.IntegrityFailure(
+                f"{destination}: {name} has {counts[1]} rows in the copy, {counts[0]} in the store"
+            )

@@ -1,0 +1,177 @@
+"""Driver errors become dynostore's here: by code, for messages come in many languages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sqlite3
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import peewee
+
+from dynostore import errors
+
+_UNAVAILABLE_CLASSES = ("08", "53", "57")
+_RETRY_CODES = ("40001", "40P01", "55P03")
+_GRANT_HINT = "ask the server's administrator for the right; docs/sync.md lists what a node needs"
+
+
+@contextlib.contextmanager
+def translated(shown: str) -> Iterator[None]:
+    """Raise dynostore's errors for what the drivers raise inside.
+
+    :param shown: the database's address without password, for the message.
+    """
+    try:
+        yield
+    except (peewee.PeeweeException, sqlite3.Error) as exc:
+        raise translate(exc, shown) from exc
+    except Exception as exc:
+        if type(exc).__module__.partition(".")[0] == "psycopg2":
+            raise translate(exc, shown) from exc
+        raise
+
+
+def original(exc: BaseException) -> BaseException:
+    """Give the driver's own exception; Peewee keeps it as its wrapper's first argument."""
+    if isinstance(exc, peewee.PeeweeException) and exc.args:
+        inner = exc.args[0]
+        if isinstance(inner, BaseException):
+            return inner
+    return exc
+
+
+def sqlstate(exc: BaseException) -> str | None:
+    """Give Postgres' five-character code, or None where there is none."""
+    code = getattr(original(exc), "pgcode", None)
+    return str(code) if code else None
+
+
+def is_disconnect(exc: BaseException) -> bool:
+    """Tell whether the connection to Postgres is gone, so that a new one may do better."""
+    inner = original(exc)
+    code = sqlstate(exc)
+    if code is not None:
+        return code[:2] == "08" or code in ("57P01", "57P02", "57P03", "57P05")
+    # libpq reports a lost connection without a code, as one of these two.
+    return type(inner).__module__.startswith("psycopg2") and type(inner).__name__ in (
+        "OperationalError",
+        "InterfaceError",
+    )
+
+
+def translate(exc: BaseException, shown: str) -> errors.DynostoreError:
+    """Give the dynostore error for a driver's error."""
+    inner = original(exc)
+    if isinstance(inner, sqlite3.Error):
+        return _from_sqlite(inner, shown)
+    if isinstance(inner, errors.DynostoreError):
+        return inner
+    code = sqlstate(exc)
+    text = " ".join(str(inner).split())
+    if code is None:
+        if is_disconnect(exc):
+            return errors.RemoteUnavailable(f"{shown}: {text}", hint="try again later")
+        return errors.DynostoreError(f"{shown}: {text}")
+    if code == "23505":
+        return errors.AlreadyExists(f"{shown}: {text}", sqlstate=code)
+    if code[:2] in ("22", "23"):
+        return errors.ConstraintFailed(f"{shown}: {text}", sqlstate=code)
+    if code[:2] == "28" or code == "42501":
+        return errors.AccessDenied(f"{shown}: {text}", hint=_GRANT_HINT, sqlstate=code)
+    if code in _RETRY_CODES:
+        return errors.StoreLocked(f"{shown}: {text}", hint="try again", sqlstate=code)
+    if code[:2] in _UNAVAILABLE_CLASSES:
+        return errors.RemoteUnavailable(f"{shown}: {text}", hint="try again later", sqlstate=code)
+    return errors.DynostoreError(f"{shown}: {text}", sqlstate=code)
+
+
+def _from_sqlite(exc: sqlite3.Error, shown: str) -> errors.DynostoreError:
+    name = getattr(exc, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return errors.StoreLocked(
+            f"{shown}: another process is writing and did not finish in time", hint="try again"
+        )
+    if name in ("SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"):
+        return errors.AlreadyExists(f"{shown}: {exc}")
+    if name.startswith("SQLITE_CONSTRAINT"):
+        return errors.ConstraintFailed(f"{shown}: {exc}")
+    if name == "SQLITE_FULL":
+        return errors.StoreUnwritable(f"{shown}: the disk is full; nothing was written")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")):
+        return errors.StoreUnwritable(f"{shown}: {exc}")
+    if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":
+        return errors.StoreCorrupt(
+            f"{shown}: {exc}", hint="restore a backup; the file was left as it is"
+        )
+    return errors.DynostoreError(f"{shown}: {exc}")
+
+
+def connection_failure(
+    exc: BaseException, parameters: Mapping[str, Any], shown: str
+) -> errors.DynostoreError:
+    """Tell a server that is not there from one that refuses these credentials.
+
+    libpq gives no SQLSTATE for a failed connection and its text is in the server's language, so
+    the server is asked itself: a start-up message, to which it answers with a code or with a
+    request to authenticate. (PostgreSQL documentation, "Message Formats".)
+    """
+    text = " ".join(str(original(exc)).split())
+    answer = _ask(parameters)
+    if answer is None or answer[:2] in _UNAVAILABLE_CLASSES:
+        return errors.RemoteUnavailable(f"{shown}: {text}", hint="try again later", sqlstate=answer)
+    return errors.AccessDenied(
+        f"{shown}: {text}",
+        hint="check user, password, database and sslmode; PGPASSFILE and ~/.pgpass are read",
+        sqlstate=answer,
+    )
+
+
+def _ask(parameters: Mapping[str, Any]) -> str | None:
+    """Send a start-up message; give the error's code, "" for a request to log in, None if dead."""
+    host = str(parameters.get("host") or os.environ.get("PGHOST") or "localhost")
+    port = int(parameters.get("port") or os.environ.get("PGPORT") or 5432)
+    user = str(parameters.get("user") or "postgres")
+    body = struct.pack("!i", 196608)
+    for word in ("user", user, "database", str(parameters["dbname"])):
+        body += word.encode() + b"\0"
+    body += b"\0"
+    try:
+        with _dial(host, port) as sock:
+            sock.sendall(struct.pack("!i", len(body) + 4) + body)
+            head = _read(sock, 5)
+            kind, length = head[:1], struct.unpack("!i", head[1:])[0]
+            payload = _read(sock, min(length - 4, 65536))
+    except (OSError, struct.error):
+        return None
+    if kind == b"E":
+        for part in payload.split(b"\0"):
+            if part[:1] == b"C":
+                return part[1:].decode("ascii", "replace")
+    return ""
+
+
+def _dial(host: str, port: int) -> socket.socket:
+    if host.startswith("/"):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(3)
+        try:
+            sock.connect(f"{host}/.s.PGSQL.{port}")
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    return socket.create_connection((host, port), timeout=3)
+
+
+def _read(sock: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        part = sock.recv(count - len(data))
+        if not part:
+            raise OSError("closed")
+        data += part
+    return data

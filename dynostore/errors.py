@@ -1,0 +1,217 @@
+"""The exception tree: one root, each class with data, a hint that can be run and an exit code.
+
+Every class also inherits the built-in that a caller would catch. Driver errors become these in one
+place, :func:`dynostore.database.translated`. To add one: pick its exit code from the table in
+``docs/cli.md`` and give it a ``code`` that never changes, since scripts read it from ``--json``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class DynostoreError(Exception):
+    """The root: catch this to catch all that dynostore raises on purpose.
+
+    :ivar code: stable short name, printed by ``--json``.
+    :ivar exit_code: what the command line exits with.
+    :ivar hint: what to do next, a command where there is one; None when nothing can be said.
+    :ivar data: what the error is about, by name.
+    """
+
+    code = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, **data: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.data = data
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class ConfigError(DynostoreError, ValueError):
+    """A URL, profile or setting that cannot be used."""
+
+    code = "config"
+    exit_code = 2
+
+
+class MissingExtra(DynostoreError, ImportError):
+    """A feature needs an optional dependency that is not installed."""
+
+    code = "missing_extra"
+    exit_code = 2
+
+
+class InvalidValue(DynostoreError, ValueError):
+    """A value breaks a rule of its column.
+
+    :ivar field: the column's name.
+    :ivar reason: what is wrong with the value, without the column's name.
+    """
+
+    code = "invalid_value"
+    exit_code = 2
+
+    def __init__(self, field: str, reason: str, **data: Any) -> None:
+        super().__init__(f"{field}: {reason}", field=field, reason=reason, **data)
+        self.field = field
+        self.reason = reason
+
+
+class NotFound(DynostoreError, LookupError):
+    """No such record."""
+
+    code = "not_found"
+    exit_code = 4
+
+
+class RunNotFound(NotFound):
+    """No run with this id."""
+
+    code = "run_not_found"
+
+
+class RunFileNotFound(NotFound):
+    """The run has no file of this name."""
+
+    code = "run_file_not_found"
+
+
+class StoreNotFound(NotFound, FileNotFoundError):
+    """There is no store at this place yet."""
+
+    code = "store_not_found"
+
+
+class SourceNotFound(NotFound, FileNotFoundError):
+    """There is nothing to import at this place."""
+
+    code = "source_not_found"
+
+
+class AmbiguousId(DynostoreError, LookupError):
+    """The beginning of an id fits several records."""
+
+    code = "ambiguous_id"
+    exit_code = 2
+
+
+class AlreadyExists(DynostoreError, ValueError):
+    """The key is taken."""
+
+    code = "already_exists"
+
+
+class StaleWrite(DynostoreError):
+    """Another writer was faster: the record is not at the expected version.
+
+    :ivar data: ``expected`` and ``actual`` versions.
+    """
+
+    code = "stale_write"
+
+
+class StoreClosed(DynostoreError, ValueError):
+    """The store was closed; open it again."""
+
+    code = "store_closed"
+
+
+class StoreLocked(DynostoreError, TimeoutError):
+    """Another process held the lock for longer than the timeout."""
+
+    code = "locked"
+    exit_code = 5
+
+
+class SyncRunning(StoreLocked):
+    """Another sync of this file is running."""
+
+    code = "sync_running"
+
+
+class StoreUnwritable(DynostoreError, OSError):
+    """The file or its directory cannot be written: permission, read-only medium, no space."""
+
+    code = "unwritable"
+
+
+class StoreCorrupt(DynostoreError):
+    """The file is damaged, or is no SQLite database."""
+
+    code = "corrupt"
+    exit_code = 7
+
+
+class SchemaError(DynostoreError):
+    """The tables are not what this program can work with."""
+
+    code = "schema"
+    exit_code = 6
+
+
+class SchemaTooNew(SchemaError):
+    """The file or server was upgraded by a newer dynostore."""
+
+    code = "schema_too_new"
+
+
+class SchemaBehind(SchemaError):
+    """The database must be upgraded before this program may write to it."""
+
+    code = "schema_behind"
+
+
+class NotOurs(SchemaError):
+    """The database belongs to another program."""
+
+    code = "not_ours"
+
+
+class SchemaMismatch(SchemaError):
+    """The two sides of a sync are at different migrations."""
+
+    code = "schema_mismatch"
+
+
+class MigrationFailed(SchemaError):
+    """A migration step failed; the database is as it was before."""
+
+    code = "migration_failed"
+
+
+class IdentityMismatch(DynostoreError):
+    """The server is not the one that this file was synced with."""
+
+    code = "identity"
+    exit_code = 6
+
+
+class IntegrityFailure(DynostoreError):
+    """What is stored contradicts itself or what was written."""
+
+    code = "integrity"
+    exit_code = 7
+
+
+class ConstraintFailed(DynostoreError, ValueError):
+    """The database refused a row: a missing parent, a NULL, a CHECK."""
+
+    code = "constraint"
+
+
+class RemoteUnavailable(DynostoreError, ConnectionError):
+    """The server cannot be reached, or gave up in the middle; try again later."""
+
+    code = "unavailable"
+    exit_code = 75
+
+
+class AccessDenied(DynostoreError, PermissionError):
+    """The server refused the credentials or a right."""
+
+    code = "access_denied"

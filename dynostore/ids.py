@@ -1,0 +1,31 @@
+"""Keys that are unique everywhere, so that stores of several machines can be merged."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+
+if sys.version_info >= (3, 14):
+    from uuid import uuid7 as _uuid7
+else:
+    from uuid6 import uuid7 as _uuid7
+
+NAMESPACE = uuid.UUID("7f1d2c52-6d0c-5b6e-9a3e-0d9a54b3c1f7")
+"""Root of every derived id. It is part of the file format: changing it would make every store
+disagree with every other about the id of the same thing."""
+
+
+def new_id() -> str:
+    """Give a new UUIDv7: 36 lower-case characters, later ones of one process sort after earlier."""
+    return str(_uuid7())
+
+
+def derived_id(table: str, parent: str, key: str) -> str:
+    """Give the id of the row that is ``key`` within ``parent``: the same on every machine.
+
+    :param table: the row's table, so that equal names in two tables do not meet.
+    :param parent: the parent's id.
+    :param key: the natural key inside the parent, such as a file name.
+    :return: ``uuid5(uuid5(NAMESPACE, table + US + parent), key)`` as 36 characters.
+    """
+    return str(uuid.uuid5(uuid.uuid5(NAMESPACE, f"{table}\x1f{parent}"), key))

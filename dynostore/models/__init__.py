@@ -1,0 +1,20 @@
+"""The tables: columns, keys, indexes, merges; declared once and bound to no database.
+
+To add a family: write ``models/NAME.py``, add its classes to :data:`REPLICATED` after the tables
+that they refer to, draft a migration (``python -m dynostore.migrator draft NAME``), then follow
+the same name through ``repositories``, ``cli`` and ``tests/contract``.
+"""
+
+from dynostore.models.base import Record
+from dynostore.models.imports import Import
+from dynostore.models.runs import Run, RunFile
+
+REPLICATED: tuple[type[Record], ...] = (Run, RunFile)
+"""The tables that sync, parents before children."""
+
+LOCAL: tuple[type[Record], ...] = (Import,)
+"""The tables that speak of this machine and stay on it."""
+
+ALL = REPLICATED + LOCAL
+
+__all__ = ["ALL", "LOCAL", "REPLICATED", "Import", "Record", "Run", "RunFile"]

@@ -1,0 +1,100 @@
+"""What every table shares: being unbound, and the check at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import peewee
+
+from dynostore.errors import InvalidValue
+
+
+class Record(peewee.Model):
+    """A row of one of the store's tables.
+
+    A record read from a store is a value: changing it changes nothing stored.
+
+    :cvar MERGES: columns in which two nodes' values need no person to choose between them, with
+        the function that merges: ``max``, ``min`` or ``union`` (of JSON lists).
+    """
+
+    MERGES: ClassVar[Mapping[str, str]] = {}
+
+    class Meta:
+        legacy_table_names = False
+
+    def values(self) -> dict[str, Any]:
+        """Give the columns' values by column name, in the table's order."""
+        data = self.__data__
+        return {column: data.get(field.name) for column, field in type(self)._meta.columns.items()}
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Record):
+            return type(self) is type(other) and self.values() == other.values()
+        return NotImplemented
+
+    __hash__ = peewee.Model.__hash__
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {next(iter(self.values().values()), None)}>"
+
+
+def key_field(model: type[peewee.Model]) -> Any:
+    """Give the field that is the table's key; every table of the store has exactly one."""
+    return model._meta.primary_key
+
+
+_Checker = tuple[str, str, bool, Callable[[Any], Any] | None]
+_checkers: dict[type[peewee.Model], tuple[_Checker, ...]] = {}
+
+
+def _checkers_of(model: type[peewee.Model]) -> tuple[_Checker, ...]:
+    found = _checkers.get(model)
+    if found is None:
+        found = tuple(
+            (
+                field.name,
+                column,
+                field.null,
+                getattr(field, "check", None),
+            )
+            for column, field in model._meta.columns.items()
+        )
+        _checkers[model] = found
+    return found
+
+
+def checked(model: type[peewee.Model], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the given values against their columns; give them by field name, normalised.
+
+    Only what is given is checked, so that it serves updates too.
+
+    :param values: by field or column name.
+    :raises InvalidValue: names the first column whose value breaks a rule, or an unknown name.
+    """
+    result: dict[str, Any] = {}
+    for name, column, null, check in _checkers_of(model):
+        key = column if column in values else name
+        if key not in values:
+            continue
+        value = values[key]
+        if value is None:
+            if not null:
+                raise InvalidValue(column, "must not be empty")
+        elif check is not None:
+            try:
+                value = check(value)
+            except ValueError as exc:
+                raise InvalidValue(column, str(exc)) from None
+        result[name] = value
+    if len(result) != len(values):
+        _refuse_unknown(model, values)
+    return result
+
+
+def _refuse_unknown(model: type[peewee.Model], values: Mapping[str, Any]) -> None:
+    known = {n for name, column, *_ in _checkers_of(model) for n in (name, column)}
+    for name in values:
+        if name not in known:
+            raise InvalidValue(name, f"{model._meta.table_name} has no such column")

@@ -1,0 +1,11 @@
+"""The verbs: the only readers and writers of the families' tables.
+
+To add a family: write its contract as a ``typing.Protocol`` above the repository that fulfils it on
+a database, hang the repository on :class:`dynostore.store.Store`, and run the contract suite over
+it. Repositories do not call each other.
+"""
+
+from dynostore.repositories.base import Page, Refused
+from dynostore.repositories.runs import RunRepository, Runs
+
+__all__ = ["Page", "Refused", "RunRepository", "Runs"]

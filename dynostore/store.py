@@ -1,0 +1,167 @@
+"""A store: one database, its repositories, and what concerns the whole of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dynostore import config, database, errors, models
+from dynostore.backup import backup_file
+from dynostore.migrator import Migrator
+from dynostore.repositories import RunRepository
+
+
+class Store:
+    """Everything that a program must remember, in one SQLite file or one Postgres database.
+
+    A store may be shared by threads, and used in a forked child; each gets connections of its own.
+
+    :ivar runs: analysis runs and their files.
+    :ivar place: where the store is and who said so.
+    :ivar database: the Peewee database, for those who write their own queries.
+    """
+
+    def __init__(self, place: config.Place, db: Any) -> None:
+        self.place = place
+        self.database = db
+        self.migrator = Migrator(db)
+        self.runs = RunRepository(db)
+
+    @classmethod
+    def open(
+        cls,
+        url_or_path: str | os.PathLike[str] | None = None,
+        *,
+        profile: str | None = None,
+        config: str | os.PathLike[str] | None = None,
+        migrate: bool = True,
+        read_only: bool = False,
+        create: bool = True,
+        warm: bool = True,
+    ) -> Self:
+        """Open a store, making or upgrading it where that is needed.
+
+        A missing SQLite file is created, one that is behind is upgraded behind a backup; an empty
+        Postgres database is set up, one that is behind is refused. Safe from many processes.
+
+        :param url_or_path: ``sqlite:///``, ``postgresql://`` or a plain path; where it is None,
+            :func:`dynostore.config.locate` says where to look.
+        :param profile: a profile of ``dynostore.yaml``.
+        :param config: the configuration file, instead of the usual places.
+        :param migrate: False: an upgrade that is needed is an error.
+        :param read_only: True: nothing is ever written, and a missing file is an error.
+        :param create: False: a missing file is an error.
+        :param warm: False: open no Postgres connections ahead.
+        :raises StoreNotFound: no such file.
+        :raises SchemaError: one of its kinds; nothing was written.
+        :raises RemoteUnavailable: the Postgres server does not answer.
+        """
+        return cls.at(
+            _locate(url_or_path, profile, config),
+            migrate=migrate,
+            read_only=read_only,
+            create=create,
+            warm=warm,
+        )
+
+    @classmethod
+    def at(
+        cls,
+        place: config.Place,
+        *,
+        migrate: bool = True,
+        read_only: bool = False,
+        create: bool = True,
+        warm: bool = True,
+    ) -> Self:
+        """Open a store at a place that was found already; see :meth:`open`."""
+        db = database.connect(place.url, place.settings, read_only=read_only, create=create)
+        store = cls(place, db)
+        try:
+            store.migrator.ensure(migrate=migrate)
+            if warm and isinstance(db, database.PostgresServer):
+                db.warm(place.settings.pool_min)
+        except BaseException:
+            db.shut()
+            raise
+        return store
+
+    def close(self) -> None:
+        """Close every thread's connection; from any thread, and as often as you like."""
+        self.database.shut()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make all verbs inside one transaction: all or nothing. Nested, it is a savepoint."""
+        with self.database.writing():
+            yield
+
+    @contextlib.contextmanager
+    def bound(self) -> Iterator[Any]:
+        """Bind the models to this store, for Peewee's own style; not for several threads."""
+        with self.database.reading(), self.database.bind_ctx(models.ALL):
+            yield self.database
+
+    def check(self, *, full: bool = True) -> list[str]:
+        """Look for damage and contradictions; an empty list means that none was found.
+
+        Reads everything: seconds on a large file.
+
+        :param full: False: skip the comparison of indexes with their tables.
+        """
+        with self.database.reading():
+            problems = [
+                f"migration {step.name} is pending"
+                for step in self.migrator.status()
+                if step.applied_at is None
+            ]
+            if self.database.dialect == "sqlite":
+                problems += self._check_sqlite(full)
+        return problems
+
+    def _check_sqlite(self, full: bool) -> list[str]:
+        execute = self.database.execute_sql
+        pragma = "integrity_check" if full else "quick_check"
+        problems = [str(row[0]) for row in execute(f"PRAGMA {pragma}") if row[0] != "ok"]
+        for table, rowid, parent, _ in execute("PRAGMA foreign_key_check"):
+            problems.append(f"{table}: row {rowid} refers to a missing row of {parent}")
+        return problems
+
+    def backup(self, path: str | os.PathLike[str]) -> Path:
+        """Copy the file while others write; the copy is checked before it gets its name.
+
+        :raises ConfigError: a Postgres store or one in memory; use pg_dump for the former.
+        :raises IntegrityFailure: the copy is not equal or not sound; nothing was left there.
+        """
+        if not isinstance(self.database, database.SqliteFile) or self.place.url == ":memory:":
+            raise errors.ConfigError(
+                f"{self.place.shown}: only a SQLite file can be backed up here",
+                hint="for Postgres: pg_dump",
+            )
+        destination = Path(path)
+        backup_file(self.database.path, destination)
+        return destination
+
+
+def _locate(
+    url: str | os.PathLike[str] | None,
+    profile: str | None,
+    config_file: str | os.PathLike[str] | None,
+) -> config.Place:
+    # Store.open has an argument named like the module.
+    return config.locate(url, profile=profile, config=config_file)
