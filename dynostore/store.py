@@ -12,7 +12,7 @@ from typing import Any, Self
 from dynostore import config, database, errors, models
 from dynostore.backup import backup_file
 from dynostore.migrator import Migrator
-from dynostore.repositories import RunRepository
+from dynostore.repositories import ImportRepository, RunRepository
 
 
 class Store:
@@ -21,6 +21,7 @@ class Store:
     A store may be shared by threads, and used in a forked child; each gets connections of its own.
 
     :ivar runs: analysis runs and their files.
+    :ivar imports: what was taken over from older tools, and from where.
     :ivar place: where the store is and who said so.
     :ivar database: the Peewee database, for those who write their own queries.
     """
@@ -30,6 +31,7 @@ class Store:
         self.database = db
         self.migrator = Migrator(db)
         self.runs = RunRepository(db)
+        self.imports = ImportRepository(db)
 
     @classmethod
     def open(

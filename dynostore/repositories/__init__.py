@@ -6,6 +6,7 @@ it. Repositories do not call each other.
 """
 
 from dynostore.repositories.base import Page, Refused
+from dynostore.repositories.imports import ImportRepository, Imports
 from dynostore.repositories.runs import RunRepository, Runs
 
-__all__ = ["Page", "Refused", "RunRepository", "Runs"]
+__all__ = ["ImportRepository", "Imports", "Page", "Refused", "RunRepository", "Runs"]

@@ -1,0 +1,173 @@
+"""The verbs of the record of what was taken over from older tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from dynostore import errors
+from dynostore.models.base import Record, checked, key_field
+from dynostore.models.imports import Import
+from dynostore.repositories.base import (
+    Page,
+    Refused,
+    Repository,
+    check_window,
+    cursor_after,
+    parse_cursor,
+)
+
+# Inside the classes below ``list`` is a verb.
+RefusedList = list[Refused]
+Row = dict[str, Any]
+
+_KEYS_PER_QUERY = 5_000  # far below SQLite's limit of 32,766 bound values
+
+
+class Imports(Protocol):
+    """The contract of the record of imports: one row for each source record, whatever its family.
+
+    The importer writes it, nothing else does; what a source held when it was last read is the
+    row's ``image``.
+    """
+
+    def get(self, import_id: str) -> Import:
+        """Give the row of exactly this id.
+
+        :raises NotFound: there is none.
+        """
+        ...
+
+    def resolve(self, prefix: str) -> str:
+        """Give the full id that begins with ``prefix``.
+
+        :raises AmbiguousId: several ids begin so.
+        """
+        ...
+
+    def list(
+        self,
+        *,
+        kind: str | None = None,
+        status: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+        offset: int = 0,
+    ) -> Page[Import]:
+        """Give a page, newest ``imported_at`` first, then by descending id.
+
+        :param after: the ``next`` of the page before.
+        """
+        ...
+
+    def stream(self, *, kind: str | None = None, status: str | None = None) -> Iterator[Import]:
+        """Give all of them in the order of :meth:`list`, in flat memory."""
+        ...
+
+    def count(self, *, kind: str | None = None, status: str | None = None) -> int:
+        """Count what :meth:`list` would give."""
+        ...
+
+    def seen(self, ids: Sequence[str]) -> dict[str, tuple[str | None, str, str]]:
+        """Give content hash, source path and status by id, for those that are there."""
+        ...
+
+    def images(self, ids: Sequence[str]) -> dict[str, Any]:
+        """Give what the sources held when they were last read, by id."""
+        ...
+
+    def put_many(self, records: Iterable[Record]) -> RefusedList:
+        """Write whole :class:`Import` records; give back the refused ones."""
+        ...
+
+
+class ImportRepository(Repository):
+    """Imports in a database; the contract is :class:`Imports`."""
+
+    MODELS = (Import,)
+
+    def get(self, import_id: str) -> Import:
+        found = self._first(Import.select().where(Import.id == import_id))
+        if found is None:
+            raise errors.NotFound(
+                f"nothing was imported as {import_id!r}", hint="dynostore sources list"
+            )
+        return found  # type: ignore[no-any-return]
+
+    def resolve(self, prefix: str) -> str:
+        return self._full_id(Import, prefix)
+
+    def list(
+        self,
+        *,
+        kind: str | None = None,
+        status: str | None = None,
+        limit: int = 50,
+        after: str | None = None,
+        offset: int = 0,
+    ) -> Page[Import]:
+        check_window(limit, offset)
+        query = _filtered(Import.select(), kind, status)
+        if after is not None:
+            time, key = parse_cursor(after)
+            query = query.where(
+                (Import.imported_at < time) | ((Import.imported_at == time) & (Import.id < key))
+            )
+        query = query.order_by(Import.imported_at.desc(), Import.id.desc())
+        with self._db.reading():
+            found = [*query.offset(offset).limit(limit + 1).execute(self._db)]
+        if len(found) <= limit:
+            return Page(found, None)
+        last = found[limit - 1]
+        return Page(found[:limit], cursor_after(last.imported_at, last.id))
+
+    def stream(self, *, kind: str | None = None, status: str | None = None) -> Iterator[Import]:
+        after: str | None = None
+        while True:
+            page = self.list(kind=kind, status=status, limit=500, after=after)
+            yield from page
+            if page.next is None:
+                return
+            after = page.next
+
+    def count(self, *, kind: str | None = None, status: str | None = None) -> int:
+        with self._db.reading():
+            return int(_filtered(Import.select(), kind, status).count(self._db))
+
+    def seen(self, ids: Sequence[str]) -> dict[str, tuple[str | None, str, str]]:
+        columns = (Import.id, Import.content_hash, Import.source_path, Import.status)
+        return {row[0]: row[1:] for row in self._tuples(columns, Import.id, ids)}
+
+    def images(self, ids: Sequence[str]) -> dict[str, Any]:
+        return dict(self._tuples((Import.id, Import.image), Import.id, ids))
+
+    def stored(self, model: type[Record], field: Any, values: Sequence[Any]) -> Iterator[Row]:
+        """Give the rows of any table whose ``field`` is among ``values``, by column name.
+
+        For comparing what is stored with what was read: this repository is the one that knows
+        records of every family, by table and key.
+        """
+        columns = tuple(model._meta.columns)
+        for row in self._tuples(tuple(model._meta.columns.values()), field, values):
+            yield dict(zip(columns, row, strict=True))
+
+    def stored_keys(
+        self, model: type[Record], field: Any, values: Sequence[Any]
+    ) -> Iterator[tuple[Any, Any]]:
+        """Give key and ``field`` of the rows whose ``field`` is among ``values``."""
+        yield from self._tuples((key_field(model), field), field, values)
+
+    def _tuples(self, columns: Sequence[Any], field: Any, values: Sequence[Any]) -> Iterator[Any]:
+        for start in range(0, len(values), _KEYS_PER_QUERY):
+            part = values[start : start + _KEYS_PER_QUERY]
+            query = field.model.select(*columns).where(field.in_(part)).tuples()
+            with self._db.reading():
+                found = [*query.execute(self._db)]
+            yield from found
+
+
+def _filtered(query: Any, kind: str | None, status: str | None) -> Any:
+    wanted = {k: v for k, v in (("kind", kind), ("status", status)) if v is not None}
+    for name, value in checked(Import, wanted).items():
+        query = query.where(getattr(Import, name) == value)
+    return query
