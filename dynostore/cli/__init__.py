@@ -1,0 +1,146 @@
+"""The command ``dynostore``: where a command is found, and where every error ends.
+
+To add a command: write ``cli/NAME.py`` with a function on ``Command`` or ``Group``, that parses,
+calls one function of the library and prints; name it in :data:`COMMANDS`. Its module is imported
+when it is called, so it may import what it likes at the top.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from dynostore import __version__, errors
+from dynostore.cli._options import examples
+from dynostore.cli._output import print_error
+from dynostore.cli._session import Session, global_options
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("init:init", "Make the store."),
+    "info": ("info:info", "Say where the store is and what it holds."),
+    "demo": ("demo:demo", "Show the main job on sample data, with a real Postgres."),
+    "runs": ("runs:runs", "List, show, create, change and remove runs."),
+    "import": ("import_:import_", "Take over what an older tool left behind."),
+    "sources": ("sources:sources", "Say what was taken over, from where and when."),
+    "sync": ("sync:sync", "Send what changed to the shared Postgres."),
+    "db": ("db:db", "See and change the schema's version."),
+}
+"""The commands in the order of the help: module and function below ``dynostore.cli``, summary."""
+
+EXIT_INTERRUPTED = 130
+EXIT_PIPE_CLOSED = 141
+EXIT_BUG = 70
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called, not for the help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Give the names in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None where there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, function = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(f"dynostore.cli.{module}"), function)
+        assert isinstance(command, click.Command)  # noqa: S101 - for the type checker
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the summaries without importing what they summarise."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    params=global_options(hidden=False),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples(
+        "dynostore demo                          see it work, in a temporary directory",
+        "dynostore init                          make ./dynostore.db",
+        "dynostore import old_runs/              take over DynoAI's run directories",
+        "dynostore runs list --since 7d",
+        "dynostore sync --to postgresql://user@host/database",
+    ),
+)
+@click.version_option(__version__, prog_name="dynostore")
+def cli() -> None:
+    """Remember what a tool did, in one SQLite file; replicate it to a shared Postgres.
+
+    The store is found by --db, --profile, DYNOSTORE_URL, DATABASE_URL, dynostore.yaml; else it is
+    ./dynostore.db. Global options may also follow the command.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and give its exit code; the one place where errors end.
+
+    :param arguments: those after the program's name; ``sys.argv`` by default.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    session = Session()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A file name in another encoding is shown escaped; it is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _invoke(words, session)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _drop_output()
+        return EXIT_PIPE_CLOSED
+    except (KeyboardInterrupt, click.Abort):
+        print("\ninterrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as exc:
+        return _report(exc, as_json=session.json or "--json" in words)
+
+
+def _invoke(words: list[str], session: Session) -> int:
+    if "_DYNOSTORE_COMPLETE" in os.environ:
+        cli.main(prog_name="dynostore")  # answers the shell's completion, and exits
+    try:
+        with cli.make_context("dynostore", words, obj=session) as ctx:
+            result = cli.invoke(ctx)
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _report(exc: Exception, *, as_json: bool) -> int:
+    if isinstance(exc, errors.DynostoreError):
+        print_error(exc.code, exc.message, exc.hint, as_json=as_json)
+        return exc.exit_code
+    if isinstance(exc, click.exceptions.NoArgsIsHelpError) and not as_json:
+        print(exc.format_message(), file=sys.stderr)
+        return exc.exit_code
+    if isinstance(exc, click.ClickException):
+        ctx = getattr(exc, "ctx", None)
+        hint = f"{ctx.command_path} --help" if ctx else "dynostore --help"
+        message = "no command is given" if _lacks_command(exc) else exc.format_message()
+        print_error("usage", message, hint, as_json=as_json)
+        return exc.exit_code
+    text = "".join(traceback.format_exception(exc))
+    hint = f"this is a bug in dynostore {__version__}: please report it with the lines above"
+    print_error("bug", f"{type(exc).__name__}: {exc}", hint, as_json=as_json, traceback=text)
+    return EXIT_BUG
+
+
+def _lacks_command(exc: Exception) -> bool:
+    return isinstance(exc, click.exceptions.NoArgsIsHelpError)
+
+
+def _drop_output() -> None:
+    # The reader went away, as `head` does. What is still buffered would raise again at exit.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())

@@ -1,0 +1,181 @@
+"""What the global options say, and the store that they lead to.
+
+The options are accepted before the command and after it. Everything that costs time to import is
+imported in the methods: this module is loaded for ``dynostore --help``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dynostore import errors
+
+if TYPE_CHECKING:
+    from dynostore.config import Place
+    from dynostore.database import StoreDatabase
+    from dynostore.migrator import Migrator
+    from dynostore.store import Store
+
+
+@dataclasses.dataclass
+class Session:
+    """One call of the command: the global options as given.
+
+    :ivar db: URL or path of the store; None means: look in the usual places.
+    :ivar json: results and errors as JSON.
+    :ivar quiet: no notes on stderr, only errors.
+    """
+
+    db: str | None = None
+    profile: str | None = None
+    config: str | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def note(self, text: str) -> None:
+        """Say something useful that is no data, on stderr, to people who want to hear it."""
+        if not self.quiet and not self.json:
+            print(text, file=sys.stderr)
+
+    def warn(self, text: str) -> None:
+        """Say on stderr what a person should change, whatever the options."""
+        if self.json:
+            print(json.dumps({"warning": text}), file=sys.stderr)
+        else:
+            print(f"warning: {text}", file=sys.stderr)
+
+    def place(self) -> Place:
+        """Find out where the store is."""
+        from dynostore.config import locate
+
+        return locate(self.db, profile=self.profile, config=self.config)
+
+    def remote(self, to: str | None = None) -> Place:
+        """Find out where the shared server is; ``to`` wins.
+
+        :raises ConfigError: none is configured.
+        """
+        from dynostore.config import locate_remote
+
+        return locate_remote(to, profile=self.profile, config=self.config)
+
+    def writer(self, *, create: bool = False) -> Store:
+        """Open the store for a command that writes; a file that is behind is upgraded.
+
+        :param create: make a missing file; else it is an error that says how to make one.
+        """
+        from dynostore.store import Store
+
+        # warm=False: connections opened ahead would be thrown away at once.
+        return Store.at(self.place(), create=create, warm=False)
+
+    def reader(self) -> Store:
+        """Open the store for a command that reads: nothing is made, a file behind is upgraded.
+
+        Not read-only in SQLite's sense: such a connection leaves ``-wal`` and ``-shm`` behind.
+        """
+        from dynostore.migrator import step_names
+        from dynostore.store import Store
+
+        place = self.place()
+        try:
+            return Store.at(place, create=False, migrate=False, warm=False)
+        except errors.SchemaBehind as exc:
+            if len(exc.data["pending"]) == len(step_names()):
+                raise  # an empty database: reading does not make it ours
+            store = Store.at(place, create=False, warm=False)
+            self.note(f"{place.shown}: upgraded ({', '.join(exc.data['pending'])})")
+            return store
+
+    @contextlib.contextmanager
+    def database(self, *, create: bool = False) -> Iterator[StoreDatabase]:
+        """Reach the store's database without upgrading it."""
+        from dynostore.database import connect
+
+        place = self.place()
+        found = connect(place.url, place.settings, create=create)
+        try:
+            yield found
+        finally:
+            found.shut()
+
+    @contextlib.contextmanager
+    def migrator(self, *, create: bool = False) -> Iterator[Migrator]:
+        """Reach the store's schema without upgrading it."""
+        from dynostore.migrator import Migrator
+
+        with self.database(create=create) as found:
+            yield Migrator(found)
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if (
+        param.name
+        and ctx.get_parameter_source(param.name) == click.core.ParameterSource.COMMANDLINE
+    ):
+        setattr(ctx.ensure_object(Session), param.name, value)
+
+
+def _log(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    _remember(ctx, param, value)
+    if value:
+        logger, handler = logging.getLogger("dynostore"), logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(handler)
+        ctx.call_on_close(lambda: logger.removeHandler(handler))
+
+
+def _global(
+    *names: str, hidden: bool, callback: Callable[..., None] = _remember, **settings: Any
+) -> click.Option:
+    return click.Option(names, expose_value=False, hidden=hidden, callback=callback, **settings)
+
+
+def global_options(*, hidden: bool) -> list[click.Parameter]:
+    """Give the options that every command accepts.
+
+    :param hidden: leave them out of the help, where they are not the command's own matter.
+    """
+    return [
+        _global("--db", metavar="URL", help="The store: a path or URL.", hidden=hidden),
+        _global("--profile", metavar="NAME", help="A profile of dynostore.yaml.", hidden=hidden),
+        _global("--config", metavar="FILE", help="Use this dynostore.yaml.", hidden=hidden),
+        _global("--json", is_flag=True, help="Print one JSON object; times in UTC.", hidden=hidden),
+        _global("-q", "--quiet", is_flag=True, help="No notes, only errors.", hidden=hidden),
+        _global(
+            "-v",
+            "--verbose",
+            is_flag=True,
+            help="Log to stderr, SQL included.",
+            hidden=hidden,
+            callback=_log,
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command that also takes the global options after its name."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += global_options(hidden=True)
+
+
+class Group(click.Group):
+    """A group of commands, itself taking the global options."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += global_options(hidden=True)

@@ -1,0 +1,112 @@
+"""Records as text for people: rich tables on a terminal, plain columns in a pipe."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+_CHUNK_ROWS = 500
+_GAP = "  "
+_STYLES = {"complete": "green", "partial": "yellow", "error": "red", "invalid": "red"}
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    :ivar key: of the record's value.
+    :ivar head: its heading; the key by default.
+    :ivar whole: never shorten it, so that an id can be copied.
+    """
+
+    key: str
+    head: str = ""
+    whole: bool = False
+
+    @property
+    def title(self) -> str:
+        """The heading."""
+        return self.head or self.key.replace("_", " ")
+
+
+def print_table(
+    items: Iterable[Mapping[str, Any]], columns: Sequence[Column], *, utc: bool = False
+) -> None:
+    """Print a table as the rows come.
+
+    On a terminal it is fitted to the width; elsewhere nothing is shortened, nothing coloured, and
+    an empty value is ``-``, so that ``awk`` counts columns right.
+    """
+    iterator = iter(items)
+    draw = _draw if sys.stdout.isatty() else _write
+    first, widths = True, [len(column.title) for column in columns]
+    while chunk := list(itertools.islice(iterator, _CHUNK_ROWS)):
+        rows = [[text(item.get(column.key), utc) for column in columns] for item in chunk]
+        if first:
+            widths = [
+                max([width, *(len(row[index]) for row in rows)])
+                for index, width in enumerate(widths)
+            ]
+        draw(rows, columns, widths, first)
+        first = False
+    if first:
+        draw([], columns, widths, first)
+
+
+def print_fields(item: Mapping[str, Any], *, utc: bool = False) -> None:
+    """Print one record, a line for each value."""
+    width = max(map(len, item), default=0)
+    for name, value in item.items():
+        print(f"{name:<{width}}{_GAP}{text(value, utc)}")
+
+
+def text(value: Any, utc: bool = False) -> str:
+    """Give a value on one line: local time with its offset, and nothing that moves the cursor."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, dt.datetime):
+        return _local(value, utc).isoformat(timespec="seconds")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, dict | list):
+        value = json.dumps(value, ensure_ascii=False)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value)
+    )
+
+
+def _local(value: dt.datetime, utc: bool) -> dt.datetime:
+    if utc:
+        return value.astimezone(dt.UTC)
+    try:
+        return value.astimezone()
+    except (OverflowError, OSError):  # the years 1 and 9999, or before 1970 on Windows
+        return value
+
+
+def _write(
+    rows: list[list[str]], columns: Sequence[Column], widths: list[int], first: bool
+) -> None:
+    head = [[column.title for column in columns]] if first else []
+    for row in head + rows:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        print(_GAP.join(cells).rstrip())
+
+
+def _draw(rows: list[list[str]], columns: Sequence[Column], widths: list[int], first: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=first, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.title, overflow="fold" if column.whole else "ellipsis")
+    for row in rows:
+        # Text, not str: a value such as "[red]" is no markup.
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    Console(highlight=False).print(table)

@@ -1,0 +1,49 @@
+"""``dynostore info``: where the store is, who said so, and what it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dynostore.cli._inventory import take_inventory
+from dynostore.cli._options import examples
+from dynostore.cli._output import print_item
+from dynostore.cli._session import Command, Session
+from dynostore.cli._tables import print_fields
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "dynostore info",
+        "dynostore --json info | jq .item.rows",
+    ),
+)
+@click.pass_obj
+def info(session: Session) -> None:
+    """Say where the store is and what it holds.
+
+    Names the argument, variable or file that the address comes from. Never upgrades; passwords are
+    masked.
+    """
+    facts = take_inventory(session)
+    if session.json:
+        print_item(session, facts)
+    else:
+        print_fields(_for_people(facts))
+
+
+def _for_people(facts: dict[str, Any]) -> dict[str, Any]:
+    pending = f" (pending: {', '.join(facts['pending'])})" if facts["pending"] else ""
+    remote = facts["remote"]
+    return {
+        "store": facts["url"],
+        "found by": facts["found_by"],
+        "engine": facts["engine"],
+        "size": f"{facts['size_bytes']:,} bytes",
+        "schema version": f"{facts['schema_version']}{pending}",
+        **{f"rows in {table}": f"{count:,}" for table, count in facts["rows"].items()},
+        "shared server": f"{remote['url']} (found by: {remote['found_by']})" if remote else None,
+        "dynostore": facts["dynostore_version"],
+    }
