@@ -19,29 +19,59 @@ def backup_file(source: Path, destination: Path) -> None:
     The copy is one consistent moment. It is made in one step, since a step-wise backup starts
     again at every write of another process. An existing ``destination`` is replaced at the end.
 
-    :raises StoreUnwritable: no room, or the place cannot be written; nothing was left there.
+    :raises StoreUnwritable: no room, the place cannot be written, or it is a file in use; nothing
+        was left there.
+    :raises StoreCorrupt: the source is damaged; nothing was left there.
     :raises IntegrityFailure: the copy is not equal or not sound; nothing was left there.
     """
-    _require_room(source, destination)
     temporary = destination.with_name(destination.name + ".tmp")
     try:
+        _require_room(source, destination)
+        _refuse_in_use(destination)
+        _make_empty(temporary)
         with (
             translated(str(destination)),
             _opened(source, "ro") as origin,
             _opened(temporary, "rwc") as copy,
         ):
             origin.execute("BEGIN")
+            # BEGIN alone fixes nothing: the moment that is copied and compared begins here.
+            origin.execute("SELECT count(*) FROM sqlite_master").fetchone()
             origin.backup(copy, pages=-1)
             copy.execute("PRAGMA journal_mode = DELETE")
             _compare(origin, copy, destination)
-        os.chmod(temporary, 0o600)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, destination)
     except OSError as exc:
+        if isinstance(exc, errors.DynostoreError):
+            raise
         raise errors.StoreUnwritable(f"{destination}: {exc.strerror or exc}") from exc
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _make_empty(path: Path) -> None:
+    """Make the file before SQLite does, which would let everyone read it until it is done."""
+    _remove(path)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def _remove(path: Path) -> None:
+    # Its journal too: what a killed copy left would be rolled back into the next one.
+    for suffix in ("", "-journal"):
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _refuse_in_use(destination: Path) -> None:
+    """Refuse a file with a log beside it: SQLite would play that log into the copy."""
+    for suffix in ("-wal", "-journal"):
+        if destination.with_name(destination.name + suffix).exists():
+            raise errors.StoreUnwritable(
+                f"{destination}: is a database in use; {destination.name}{suffix} is beside it",
+                hint="choose another name, or close the programs that use it",
+            )
 
 
 def _require_room(source: Path, destination: Path) -> None:
@@ -80,8 +110,8 @@ def _compare(origin: sqlite3.Connection, copy: sqlite3.Connection, destination: 
         )
     ]
     for name in names:
-        quoted = '"' + name.replace('"', '""') + '"'
-        counts = [c.execute(f"SELECT count(*) FROM {quoted}").fetchone()[0] for c in (origin, copy)]
+        table = '"' + name.replace('"', '""') + '"'
+        counts = [c.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for c in (origin, copy)]
         if counts[0] != counts[1]:
             raise errors.IntegrityFailure(
                 f"{destination}: {name} has {counts[1]} rows in the copy, {counts[0]} in the store"

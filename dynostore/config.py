@@ -5,6 +5,7 @@ The order in which places are asked is part of the interface; ``dynostore info``
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -17,8 +18,8 @@ from dynostore.errors import ConfigError
 
 CONFIG_NAME = "dynostore.yaml"
 DEFAULT_URL = "sqlite:///./dynostore.db"
-_POSTGRES_SCHEMES = {"postgres", "postgresql", "postgres+pool", "postgresql+pool"}
 _SYNCHRONOUS = ("NORMAL", "FULL")
+_MAX_SETTING = 1_000_000
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
@@ -141,7 +142,7 @@ def _compose(environ: Mapping[str, str]) -> str:
     if mode not in _SSL_MODES:
         raise ConfigError(f"POSTGRES_SSL_MODE: {mode!r} is none of {', '.join(_SSL_MODES)}")
     port = environ.get("POSTGRES_PORT") or "5432"
-    if not port.isdigit():
+    if not re.fullmatch("[0-9]+", port):
         raise ConfigError(f"POSTGRES_PORT: {port!r} is not a number")
     user = quote(environ.get("POSTGRES_USER") or "postgres", safe="")
     password = environ.get("POSTGRES_PASSWORD")
@@ -151,6 +152,8 @@ def _compose(environ: Mapping[str, str]) -> str:
     if host.startswith("/"):
         query = f"host={quote(host, safe='/')}&port={port}&sslmode={mode}"
         return f"postgresql://{login}@/{name}?{query}"
+    if ":" in host:  # IPv6
+        host = f"[{host}]"
     return f"postgresql://{login}@{host}:{port}/{name}?sslmode={mode}"
 
 
@@ -167,23 +170,18 @@ class _Profiles:
         path = Path(config) if config is not None else _find_config()
         if path is None:
             return cls(None, "default", {})
-        import yaml  # imported late: most opens have no configuration file
-
-        try:
-            document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except OSError as exc:
-            raise ConfigError(f"{path}: {exc.strerror}") from exc
-        except (yaml.YAMLError, UnicodeDecodeError) as exc:
-            raise ConfigError(f"{path}: not YAML: {exc}") from exc
+        document = _load(path)
         if not isinstance(document, dict):
             raise ConfigError(f"{path}: a mapping is expected at the top")
         unknown = set(document) - {"default", "profiles"}
         if unknown:
             raise ConfigError(f"{path}: unknown key {min(map(str, unknown))!r}")
         default = document.get("default", "default")
-        profiles = document.get("profiles") or {}
-        if not isinstance(default, str) or not isinstance(profiles, dict):
-            raise ConfigError(f"{path}: default must be a name and profiles a mapping")
+        profiles = document.get("profiles", {})
+        if not isinstance(default, str):
+            raise ConfigError(f"{path}: default: a name is expected")
+        if not isinstance(profiles, dict):
+            raise ConfigError(f"{path}: profiles: a mapping is expected")
         for name, body in profiles.items():
             _check_profile(path, str(name), body)
         if "default" in document and default not in profiles:
@@ -200,6 +198,18 @@ class _Profiles:
         return self.profiles[name]
 
 
+def _load(path: Path) -> Any:
+    import yaml  # imported late: most opens have no configuration file
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
+    except (yaml.YAMLError, ValueError) as exc:  # ValueError: not UTF-8, or 2020-99-99 for a date
+        raise ConfigError(f"{path}: not YAML: {exc}") from exc
+    return {} if document is None else document
+
+
 def _check_profile(path: Path, name: str, body: Any) -> None:
     if not isinstance(body, dict):
         raise ConfigError(f"{path}: profiles.{name}: a mapping is expected")
@@ -212,8 +222,10 @@ def _check_profile(path: Path, name: str, body: Any) -> None:
             raise ConfigError(f"{where}: {' or '.join(t.__name__ for t in types)} expected")
         if key == "synchronous" and value not in _SYNCHRONOUS:
             raise ConfigError(f"{where}: {value!r} is none of {', '.join(_SYNCHRONOUS)}")
-        if isinstance(value, int | float) and value < 0:
-            raise ConfigError(f"{where}: must not be negative")
+        if isinstance(value, int | float) and not 0 <= value <= _MAX_SETTING:
+            raise ConfigError(f"{where}: {value} is not between 0 and {_MAX_SETTING:,}")
+        if key == "pool_max" and value == 0:
+            raise ConfigError(f"{where}: at least 1 connection is needed")
 
 
 def _settings(profile: Mapping[str, Any], path: Path | None) -> Settings:
@@ -224,10 +236,12 @@ def _settings(profile: Mapping[str, Any], path: Path | None) -> Settings:
 
 
 def _find_config() -> Path | None:
-    for directory in (Path.cwd(), user_config_dir()):
-        path = directory / CONFIG_NAME
-        if path.is_file():
-            return path
+    for directory in (Path.cwd, user_config_dir):
+        # No directory: deleted under the process, or a user without a home.
+        with contextlib.suppress(OSError, RuntimeError):
+            path = directory() / CONFIG_NAME
+            if path.is_file():
+                return path
     return None
 
 
@@ -243,10 +257,7 @@ def user_config_dir() -> Path:
 def is_postgres(url: str) -> bool:
     """Tell whether the URL names a Postgres server; ``postgresql+psycopg2://`` does too."""
     scheme, found, _ = url.partition("://")
-    return bool(found) and (
-        scheme.lower() in _POSTGRES_SCHEMES
-        or scheme.lower().startswith(("postgresql+", "postgres+"))
-    )
+    return bool(found) and scheme.lower().partition("+")[0] in ("postgres", "postgresql")
 
 
 def sqlite_path(url: str) -> str | None:
@@ -256,6 +267,8 @@ def sqlite_path(url: str) -> str | None:
 
     :raises ConfigError: a URL of another kind.
     """
+    if not url or "\0" in url:
+        raise ConfigError(f"{url!r} is no address of a store")
     if url in (":memory:", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://:memory:"):
         return None
     scheme, found, rest = url.partition("://")
@@ -275,16 +288,20 @@ def sqlite_path(url: str) -> str | None:
         return rest[1:] if len(rest) > 1 else None
     if url.startswith("file:"):
         raise ConfigError(f"{url}: give the path itself, without file:")
-    if not url:
-        raise ConfigError("the store's address is empty")
     return url
 
 
 def mask(text: str) -> str:
-    """Replace the passwords in URLs and ``password=`` pairs, wherever they stand in the text."""
-    # Up to the last "@": a password with an unescaped "/" or "@" must not leak either.
-    text = re.sub(r"(\w[\w+.-]*://[^\s:/@?]*):[^\s'\"]*@", r"\1:***@", text)
-    return re.sub(r"(?i)((?:[?&\s]|^)(?:ssl)?password=)('[^']*'|[^&\s]+)", r"\1***", text)
+    """Replace the passwords in URLs and ``password=`` pairs, wherever they stand in the text.
+
+    Rather too much than too little: up to the last "@", since a password may have an unescaped "/"
+    or "@", and past spaces where the text begins with the URL.
+    """
+    text = re.sub(r"(?s)^(\w[\w+.-]*://[^:@]*):.*@", r"\1:***@", text)
+    text = re.sub(r"(?is)^(\w[\w+.-]*://.*?[?&]\w*password=)[^&]*", r"\1***", text)
+    text = re.sub(r"(\w[\w+.-]*://[^\s:@]*):[^\s'\"]*@", r"\1:***@", text)
+    pair = r"(?i)((?:[?&;,({\s]|^)\w*password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]+)"
+    return re.sub(pair, r"\1***", text)
 
 
 def postgres_parameters(url: str) -> dict[str, Any]:
@@ -292,17 +309,28 @@ def postgres_parameters(url: str) -> dict[str, Any]:
 
     :raises ConfigError: a URL that cannot be read.
     """
-    from playhouse.db_url import parse  # imported late: SQLite users never need it
-
-    plain = "postgresql://" + url.partition("://")[2]
     try:
-        urlsplit(plain).port  # noqa: B018 - the property raises on a port that is no number
-        parameters = dict(parse(plain, unquote_password=True, unquote_user=True))
-    except ValueError as exc:
-        raise ConfigError(f"{mask(url)}: {exc}") from exc
-    name = unquote(str(parameters.pop("database") or ""))
-    if not name:
+        parts = urlsplit("postgresql://" + url.partition("://")[2])
+        port = parts.port
+    except ValueError:
+        # Not its message: with an unescaped "/" it has the password's beginning for the port.
+        raise ConfigError(
+            f"{mask(url)}: host and port cannot be read",
+            hint="in a password write %2F for /, %3A for :, %40 for @ and %23 for #",
+        ) from None
+    parameters: dict[str, Any] = {
+        "user": unquote(parts.username or ""),
+        "password": unquote(parts.password or ""),
+        "host": parts.hostname,
+        "port": port,
+        "dbname": unquote(parts.path[1:]),
+    }
+    # Not playhouse.db_url, which turns values that look like numbers into numbers, "0123" too.
+    for pair in filter(None, parts.query.split("&")):
+        key, _, value = pair.partition("=")
+        parameters[unquote(key)] = unquote(value)
+    if not parameters["dbname"]:
         raise ConfigError(
             f"{mask(url)}: no database name", hint="postgresql://user@host:5432/database"
         )
-    return {k: v for k, v in parameters.items() if v is not None} | {"dbname": name}
+    return {key: value for key, value in parameters.items() if value not in (None, "")}

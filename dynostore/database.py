@@ -17,7 +17,6 @@ import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 import peewee
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
@@ -73,6 +72,10 @@ def connect(
 class _Common:
     """What both kinds share: logging without values, and refusal after the end."""
 
+    shown: str
+    read_only: bool
+    reading: Any  # each kind holds its connection in its own way
+    atomic: Any  # Peewee's
     _shut = False
     _state: Any  # Peewee's: the thread's connection and open transactions
     _connections: Any  # the pool's
@@ -85,7 +88,28 @@ class _Common:
 
     def _refuse_if_shut(self) -> None:
         if self._shut:
-            raise errors.StoreClosed("the store is closed", hint="open it again")
+            raise errors.StoreClosed(f"{self.shown}: the store is closed", hint="open it again")
+
+    @contextlib.contextmanager
+    def _verb(self) -> Iterator[None]:
+        self._refuse_if_shut()
+        try:
+            with translated(self.shown):
+                yield
+        except errors.DynostoreError:
+            # Another thread closed the store in the middle of this verb.
+            self._refuse_if_shut()
+            raise
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold a connection inside a transaction, or a savepoint of the one that is open."""
+        if self.read_only:
+            raise errors.StoreUnwritable(
+                f"{self.shown}: was opened for reading only", hint="open it without read_only"
+            )
+        with self.reading(), self.atomic():
+            yield
 
 
 class _ThreadGuard:
@@ -136,7 +160,7 @@ class SqliteFile(_Common, peewee.SqliteDatabase):
         target = self._target()
         super().__init__(
             target,
-            uri=target.startswith("file:"),
+            uri=read_only,
             # BEGIN DEFERRED fails with "database is locked" whenever a reader becomes a writer
             # behind another one, at once and whatever the timeout says.
             lock_type="IMMEDIATE",
@@ -147,6 +171,14 @@ class SqliteFile(_Common, peewee.SqliteDatabase):
         _databases.add(self)
 
     def _prepare_file(self, create: bool) -> None:
+        try:
+            self._make_file(create)
+        except OSError as exc:
+            if isinstance(exc, errors.DynostoreError):
+                raise
+            raise errors.StoreUnwritable(f"{self.shown}: {exc.strerror}") from exc
+
+    def _make_file(self, create: bool) -> None:
         if self.path.is_dir():
             raise errors.StoreUnwritable(f"{self.shown}: is a directory, not a file")
         if self.path.exists():
@@ -161,16 +193,20 @@ class SqliteFile(_Common, peewee.SqliteDatabase):
                 f"{self.shown}: the directory {self.path.parent} does not exist",
                 hint=f"mkdir -p {self.path.parent}",
             )
-        try:
-            # SQLite would make it with the umask's mode; WAL and SHM inherit this one.
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as exc:
-            raise errors.StoreUnwritable(f"{self.shown}: {exc.strerror}") from exc
+        # SQLite would make it with the umask's mode; WAL and SHM inherit this one.
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
 
     def _target(self) -> str:
-        if self.read_only:
-            return f"file:{quote(str(self.path))}?mode=ro"
-        return str(self.path)
+        if not self.read_only:
+            return str(self.path)
+        # as_uri() quotes what would end the path or begin parameters.
+        target = f"{self.path.as_uri()}?mode=ro"
+        log = self.path.with_name(self.path.name + "-wal")
+        if not log.exists() and not os.access(self.path.parent, os.W_OK):
+            # Even a reader makes the log's index beside the file. Where that cannot be and there
+            # is no log, nobody is writing, and SQLite may take the file for unchanging.
+            target += "&immutable=1"
+        return target
 
     def _connect(self) -> sqlite3.Connection:
         self._refuse_if_shut()
@@ -188,19 +224,16 @@ class SqliteFile(_Common, peewee.SqliteDatabase):
     def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA synchronous = {self.settings.synchronous}")
-        if self.read_only:
-            return
-        # Somebody else's file must not be changed before it was recognised; the migrator calls
-        # set_wal() once it knows.
-        if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
-            self.set_wal(connection)
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}")
 
-    def set_wal(self, connection: sqlite3.Connection) -> None:
+    def set_wal(self) -> None:
         """Turn on the write-ahead log; the file remembers it.
 
-        On a fresh file that needs an exclusive lock, for which SQLite does not wait: we do.
+        Not done on connecting: somebody else's or a newer file must not be changed before it was
+        recognised, and the migrator calls this once it knows. On a fresh file it needs an
+        exclusive lock, for which SQLite does not wait: we do.
         """
+        connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]
         deadline = time.monotonic() + self.settings.busy_timeout_s
         while True:
             try:
@@ -238,17 +271,14 @@ class SqliteFile(_Common, peewee.SqliteDatabase):
             connection.close()
         self._state.reset()
 
+    def changeable_tables(self) -> list[str]:
+        """Give the tables that a migration could change, ours or not."""
+        return [name for name in self.get_tables() if not name.startswith("sqlite_")]
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Hold a connection and translate the driver's errors."""
-        self._refuse_if_shut()
-        with translated(self.shown):
-            yield
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """The same inside a transaction, or a savepoint of the one that is open."""
-        with self.reading(), self.atomic():
+        with self._verb():
             yield
 
 
@@ -271,8 +301,14 @@ class MemoryDatabase(SqliteFile):
     def _target(self) -> str:
         return ":memory:"
 
-    def set_wal(self, connection: sqlite3.Connection) -> None:
+    def set_wal(self) -> None:
         """Do nothing: memory has no log."""
+
+    def forget_inherited(self) -> None:
+        """Keep the connection: a forked child has a copy of the memory, and nobody else's file."""
+        self._open_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._verb_lock = threading.RLock()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -305,6 +341,7 @@ class PostgresServer(_Common, PooledPostgresqlDatabase):  # type: ignore[misc]  
             "application_name": "dynostore",
             **config.postgres_parameters(url),
         }
+        self._configured: weakref.WeakSet[Any] = weakref.WeakSet()
         connect_parameters = {k: v for k, v in self.parameters.items() if k != "dbname"}
         super().__init__(
             self.parameters["dbname"],
@@ -317,13 +354,28 @@ class PostgresServer(_Common, PooledPostgresqlDatabase):  # type: ignore[misc]  
 
     def _connect(self) -> Any:
         self._refuse_if_shut()
-        return super()._connect()
-
-    def _initialize_connection(self, conn: Any) -> None:
-        configure_session(conn, read_only=self.read_only)
+        connection = super()._connect()
+        if connection not in self._configured:
+            try:
+                configure_session(connection, read_only=self.read_only)
+            except BaseException:
+                self._close(connection, close_conn=True)
+                raise
+            self._configured.add(connection)
+        return connection
 
     def connect(self, reuse_if_open: bool = False) -> bool:
         """Connect this thread, telling a missing server from refused credentials."""
+        try:
+            return self._connect_or_explain(reuse_if_open)
+        except errors.AccessDenied as exc:
+            if exc.data["sqlstate"]:
+                raise
+            # The server answers without saying what is wrong: it may have been starting up a
+            # moment ago, or it refuses the password.
+            return self._connect_or_explain(reuse_if_open)
+
+    def _connect_or_explain(self, reuse_if_open: bool) -> bool:
         try:
             return bool(super().connect(reuse_if_open))
         except MaxConnectionsExceeded as exc:
@@ -333,6 +385,9 @@ class PostgresServer(_Common, PooledPostgresqlDatabase):  # type: ignore[misc]  
             ) from exc
         except peewee.OperationalError as exc:
             raise connection_failure(exc, self.parameters, self.shown) from exc
+        except peewee.ProgrammingError as exc:
+            # libpq does not know a parameter of the URL.
+            raise errors.ConfigError(f"{self.shown}: {exc}") from exc
 
     def warm(self, count: int) -> None:
         """Open connections ahead, up to ``count`` idle ones.
@@ -340,17 +395,29 @@ class PostgresServer(_Common, PooledPostgresqlDatabase):  # type: ignore[misc]  
         :raises RemoteUnavailable: the server does not answer.
         """
         with self.reading():
-            opened = [self._connect() for _ in range(max(0, count - 1 - len(self._connections)))]
-            for connection in opened:
-                configure_session(connection, read_only=self.read_only)
-                self._close(connection)
+            opened = []
+            try:
+                for _ in range(count - 1):
+                    opened.append(self._connect())
+            finally:
+                for connection in opened:
+                    self._close(connection)
+
+    def changeable_tables(self) -> list[str]:
+        """Give the tables that a migration could change; others may not even be readable."""
+        return [
+            name
+            for (name,) in self.execute_sql(
+                "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() "
+                "AND pg_has_role(tableowner, 'USAGE')"
+            )
+        ]
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Hold one of the pool's connections for this thread and translate the driver's errors."""
-        self._refuse_if_shut()
         depth = getattr(self._state, "verbs", 0)
-        with translated(self.shown):
+        with self._verb():
             if self.is_closed():
                 self.connect()
             self._state.verbs = depth + 1
@@ -360,12 +427,6 @@ class PostgresServer(_Common, PooledPostgresqlDatabase):  # type: ignore[misc]  
                 self._state.verbs = depth
                 if depth == 0 and not self.in_transaction():
                     self.close()
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """The same inside a transaction, or a savepoint of the one that is open."""
-        with self.reading(), self.atomic():
-            yield
 
     def forget_inherited(self) -> None:
         """Start anew in a forked child, leaving the parent's sessions alone."""

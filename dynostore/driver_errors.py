@@ -14,9 +14,27 @@ import peewee
 
 from dynostore import errors
 
-_UNAVAILABLE_CLASSES = ("08", "53", "57")
-_RETRY_CODES = ("40001", "40P01", "55P03")
+_PROTOCOL_3_0 = 3 << 16
+_ASK_TIMEOUT_S = 3
+_SOCKET_DIRECTORIES = ("/var/run/postgresql", "/tmp")  # noqa: S108 - libpq's own defaults
 _GRANT_HINT = "ask the server's administrator for the right; docs/sync.md lists what a node needs"
+
+# By SQLSTATE, then by its class.
+_MEANINGS: dict[str, tuple[type[errors.DynostoreError], str | None]] = {
+    "23505": (errors.AlreadyExists, None),
+    "22": (errors.ConstraintFailed, None),
+    "23": (errors.ConstraintFailed, None),
+    "54": (errors.ConstraintFailed, None),  # limits, such as JSON that is nested too deeply
+    "25006": (errors.StoreUnwritable, None),
+    "28": (errors.AccessDenied, _GRANT_HINT),
+    "42501": (errors.AccessDenied, _GRANT_HINT),
+    "40001": (errors.StoreLocked, "try again"),
+    "40P01": (errors.StoreLocked, "try again"),
+    "55P03": (errors.StoreLocked, "try again"),
+    "08": (errors.RemoteUnavailable, "try again later"),
+    "53": (errors.RemoteUnavailable, "try again later"),
+    "57": (errors.RemoteUnavailable, "try again later"),
+}
 
 
 @contextlib.contextmanager
@@ -36,12 +54,9 @@ def translated(shown: str) -> Iterator[None]:
 
 
 def original(exc: BaseException) -> BaseException:
-    """Give the driver's own exception; Peewee keeps it as its wrapper's first argument."""
-    if isinstance(exc, peewee.PeeweeException) and exc.args:
-        inner = exc.args[0]
-        if isinstance(inner, BaseException):
-            return inner
-    return exc
+    """Give the driver's own exception, which Peewee's wraps."""
+    inner = getattr(exc, "orig", None)
+    return inner if isinstance(inner, BaseException) else exc
 
 
 def sqlstate(exc: BaseException) -> str | None:
@@ -76,17 +91,8 @@ def translate(exc: BaseException, shown: str) -> errors.DynostoreError:
         if is_disconnect(exc):
             return errors.RemoteUnavailable(f"{shown}: {text}", hint="try again later")
         return errors.DynostoreError(f"{shown}: {text}")
-    if code == "23505":
-        return errors.AlreadyExists(f"{shown}: {text}", sqlstate=code)
-    if code[:2] in ("22", "23"):
-        return errors.ConstraintFailed(f"{shown}: {text}", sqlstate=code)
-    if code[:2] == "28" or code == "42501":
-        return errors.AccessDenied(f"{shown}: {text}", hint=_GRANT_HINT, sqlstate=code)
-    if code in _RETRY_CODES:
-        return errors.StoreLocked(f"{shown}: {text}", hint="try again", sqlstate=code)
-    if code[:2] in _UNAVAILABLE_CLASSES:
-        return errors.RemoteUnavailable(f"{shown}: {text}", hint="try again later", sqlstate=code)
-    return errors.DynostoreError(f"{shown}: {text}", sqlstate=code)
+    kind, hint = _MEANINGS.get(code) or _MEANINGS.get(code[:2]) or (errors.DynostoreError, None)
+    return kind(f"{shown}: {text}", hint=hint, sqlstate=code)
 
 
 def _from_sqlite(exc: sqlite3.Error, shown: str) -> errors.DynostoreError:
@@ -121,7 +127,7 @@ def connection_failure(
     """
     text = " ".join(str(original(exc)).split())
     answer = _ask(parameters)
-    if answer is None or answer[:2] in _UNAVAILABLE_CLASSES:
+    if answer is None or answer[:2] in ("08", "53", "57"):
         return errors.RemoteUnavailable(f"{shown}: {text}", hint="try again later", sqlstate=answer)
     return errors.AccessDenied(
         f"{shown}: {text}",
@@ -132,20 +138,20 @@ def connection_failure(
 
 def _ask(parameters: Mapping[str, Any]) -> str | None:
     """Send a start-up message; give the error's code, "" for a request to log in, None if dead."""
-    host = str(parameters.get("host") or os.environ.get("PGHOST") or "localhost")
-    port = int(parameters.get("port") or os.environ.get("PGPORT") or 5432)
-    user = str(parameters.get("user") or "postgres")
-    body = struct.pack("!i", 196608)
+    host = parameters.get("host") or os.environ.get("PGHOST")
+    port = str(parameters.get("port") or os.environ.get("PGPORT") or 5432)
+    user = str(parameters.get("user") or os.environ.get("PGUSER") or "postgres")
+    body = struct.pack("!i", _PROTOCOL_3_0)
     for word in ("user", user, "database", str(parameters["dbname"])):
         body += word.encode() + b"\0"
     body += b"\0"
     try:
-        with _dial(host, port) as sock:
+        with _dial(host, int(port)) as sock:
             sock.sendall(struct.pack("!i", len(body) + 4) + body)
             head = _read(sock, 5)
             kind, length = head[:1], struct.unpack("!i", head[1:])[0]
             payload = _read(sock, min(length - 4, 65536))
-    except (OSError, struct.error):
+    except (OSError, ValueError, struct.error):  # ValueError: a list of ports
         return None
     if kind == b"E":
         for part in payload.split(b"\0"):
@@ -154,17 +160,22 @@ def _ask(parameters: Mapping[str, Any]) -> str | None:
     return ""
 
 
-def _dial(host: str, port: int) -> socket.socket:
-    if host.startswith("/"):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(3)
-        try:
-            sock.connect(f"{host}/.s.PGSQL.{port}")
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-    return socket.create_connection((host, port), timeout=3)
+def _dial(host: str | None, port: int) -> socket.socket:
+    if host is None:
+        for directory in _SOCKET_DIRECTORIES:
+            with contextlib.suppress(OSError):
+                return _dial(directory, port)
+        host = "localhost"
+    if not host.startswith("/"):
+        return socket.create_connection((host, port), timeout=_ASK_TIMEOUT_S)
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(_ASK_TIMEOUT_S)
+    try:
+        sock.connect(f"{host}/.s.PGSQL.{port}")
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _read(sock: socket.socket, count: int) -> bytes:

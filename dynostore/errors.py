@@ -31,6 +31,10 @@ class DynostoreError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __reduce__(self) -> Any:
+        # The constructors take more than the message; a worker process must be able to send any.
+        return type(self).__new__, (type(self), self.message), self.__dict__
+
 
 class ConfigError(DynostoreError, ValueError):
     """A URL, profile or setting that cannot be used."""

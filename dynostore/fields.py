@@ -9,6 +9,7 @@ round-trip test in ``tests/property``.
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import json
 import math
 import re
@@ -20,6 +21,7 @@ import peewee
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_STRING_OR_GREAT_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.]*e\+\d+', re.DOTALL)
 
 
 def utc_now() -> dt.datetime:
@@ -35,12 +37,21 @@ def time_text(value: dt.datetime) -> str:
 def json_text(value: Any) -> str:
     """Give the one text of a JSON value: sorted keys, no spaces, no ASCII escapes, no NaN.
 
+    Floats have a fraction and no positive exponent: jsonb gives ``1e+30`` back as an integer, and
+    the integer 10**30 is not the float.
+
     :raises ValueError: NaN or an infinity.
     :raises TypeError: something that JSON cannot say.
     """
-    return json.dumps(
+    text = json.dumps(
         value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
     )
+    return _STRING_OR_GREAT_FLOAT.sub(_without_exponent, text) if "e+" in text else text
+
+
+def _without_exponent(match: re.Match[str]) -> str:
+    token = match.group()
+    return token if token[0] == '"' else f"{decimal.Decimal(token):f}.0"
 
 
 def check_text(value: Any) -> str:
@@ -132,9 +143,13 @@ class RealField(peewee.DoubleField):
         """Accept a finite int or float."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"number expected, not {type(value).__name__}")
-        if not math.isfinite(value):
-            raise ValueError(f"{value} is not a finite number")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            raise ValueError("is greater than any double") from None
+        if not math.isfinite(number):
+            raise ValueError(f"{number} is not a finite number")
+        return number
 
 
 class UtcTimeField(peewee.Field):
@@ -165,17 +180,18 @@ class UtcTimeField(peewee.Field):
         return value
 
     def python_value(self, value: Any) -> Any:
-        """Give an aware UTC datetime; text that is no time stays text, for ``check`` to report."""
-        if isinstance(value, str):
-            try:
-                value = dt.datetime.fromisoformat(value)
-            except ValueError:
-                return value
-            if len(value.tzname() or "") == 3:  # "UTC": nothing to convert
-                return value
+        """Give an aware UTC datetime; text that is no instant stays, for ``check`` to report."""
         if isinstance(value, dt.datetime):
             return value.astimezone(dt.UTC)
-        return value
+        if not isinstance(value, str):
+            return value
+        try:
+            time = dt.datetime.fromisoformat(value)
+            if time.tzinfo is dt.UTC:  # nearly always
+                return time
+            return value if time.tzinfo is None else time.astimezone(dt.UTC)
+        except (ValueError, OverflowError):
+            return value
 
 
 class JsonField(peewee.Field):
@@ -189,21 +205,22 @@ class JsonField(peewee.Field):
     field_type = "JSON"
 
     def check(self, value: Any) -> Any:
-        """Accept what JSON and jsonb can both hold: no NaN, no NUL, no lone surrogate."""
+        """Accept what JSON and jsonb can both hold: no NaN, no NUL, no lone surrogate.
+
+        Gives the value as a read will give it: tuples are lists, numbers as keys are text.
+        """
         try:
             text = json_text(value)
-        except TypeError as exc:
-            raise ValueError(f"not JSON: {exc}") from None
         except RecursionError:
             raise ValueError("nested too deeply") from None
-        except ValueError:
-            raise ValueError("NaN and infinity are not JSON") from None
+        except (TypeError, ValueError) as exc:  # NaN, a circle, a type that JSON does not have
+            raise ValueError(f"not JSON: {exc}") from None
         # In the text NUL is always escaped; an escaped backslash before "u0000" is no NUL.
         if "\\u0000" in text and re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
             raise ValueError("contains \\u0000, which jsonb cannot hold")
         if not text.isascii() and _UNSTORABLE.search(text):
             raise ValueError("contains a lone surrogate, which jsonb cannot hold")
-        return value
+        return json.loads(text)
 
     def db_value(self, value: Any) -> Any:
         """Give canonical text; Postgres reads it as jsonb."""

@@ -11,14 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import peewee
-from playhouse.migrations import MigrationError, Runner, template
+from playhouse.migrations import Runner, template
 from playhouse.schema_diff import diff_models
 
 from dynostore import errors, models
 from dynostore.config import Settings
 from dynostore.database import APPLICATION_ID, MemoryDatabase, PostgresServer
+from dynostore.driver_errors import translate
 from dynostore.fields import StringField, UtcTimeField, utc_now
-from dynostore.migrator import HISTORY_TABLE, step_names
+from dynostore.migrator import HISTORY_TABLE, quoted, step_names
+
+_NOT_THE_STEPS_FAULT = (
+    errors.AccessDenied,
+    errors.RemoteUnavailable,
+    errors.StoreCorrupt,
+    errors.StoreLocked,
+    errors.StoreUnwritable,
+)
 
 
 class StoreRunner(Runner):  # type: ignore[misc]  # untyped base
@@ -45,7 +54,10 @@ class StoreRunner(Runner):  # type: ignore[misc]  # untyped base
             super()._run(name, module, direction, fake)
         except errors.DynostoreError:
             raise
-        except (peewee.PeeweeException, MigrationError, ValueError, TypeError) as exc:
+        except Exception as exc:  # a step is a program of its own
+            cause = translate(exc, self.database.shown)
+            if isinstance(cause, _NOT_THE_STEPS_FAULT):
+                raise cause from exc
             raise errors.MigrationFailed(
                 f"{name}: {direction} failed, nothing was changed: {exc}", step=name
             ) from exc
@@ -62,9 +74,8 @@ class StoreRunner(Runner):  # type: ignore[misc]  # untyped base
     def _row_counts(self) -> dict[str, int]:
         db = self.database
         return {
-            table: db.execute_sql(f'SELECT count(*) FROM "{table}"').fetchone()[0]
-            for table in db.get_tables()
-            if not table.startswith("sqlite_")
+            table: db.execute_sql(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0]
+            for table in db.changeable_tables()
         }
 
     def check_foreign_keys(self) -> None:

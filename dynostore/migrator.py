@@ -11,15 +11,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime as dt
+import glob
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from dynostore import errors, models
 from dynostore.backup import backup_file
-from dynostore.database import APPLICATION_ID, SqliteFile
+from dynostore.database import APPLICATION_ID, MemoryDatabase, SqliteFile
 
 HISTORY_TABLE = "dynostore_migration"
 CAPTURE_PREFIX = "dynostore_capture_"
@@ -95,6 +96,10 @@ class Migrator:
         self._refuse_newer(steps)
         pending = [step.name for step in steps if step.applied_at is None]
         if not pending:
+            if migrate and not self._db.read_only and isinstance(self._db, SqliteFile):
+                # A restored backup comes without the write-ahead log.
+                with self._db.reading():
+                    self._db.set_wal()
             return []
         empty = len(pending) == len(steps)
         if self._db.read_only or not migrate or (self._db.dialect == "postgres" and not empty):
@@ -124,7 +129,7 @@ class Migrator:
                 if step.applied_at is None and (to is None or step.number <= to)
             ]
             if plan:
-                self._run(steps, lambda runner: runner.up(plan[-1]), _latest(steps))
+                self._run(lambda runner: runner.up(plan[-1]), _latest(steps))
             return plan
 
     def downgrade(self, to: int) -> list[str]:
@@ -138,7 +143,7 @@ class Migrator:
             self._require_number(steps, to)
             plan = [step.name for step in steps if step.applied_at is not None and step.number > to]
             if plan:
-                self._run(steps, lambda runner: runner.down(plan[0]), _latest(steps))
+                self._run(lambda runner: runner.down(plan[0]), _latest(steps))
             return plan[::-1]
 
     def _applied(self) -> dict[str, dt.datetime]:
@@ -155,7 +160,10 @@ class Migrator:
             return {name: as_time(applied) for name, applied in rows}
 
     def _refuse_foreign(self, tables: set[str]) -> None:
-        ours = sorted(tables & {model._meta.table_name for model in models.ALL})
+        names = tables | {view.name for view in self._db.get_views()}
+        if self._db.dialect == "sqlite":  # where "Runs" is "runs"
+            names = {name.lower() for name in names}
+        ours = sorted(names & {model._meta.table_name for model in models.ALL})
         if ours:
             raise errors.NotOurs(
                 f"{self._db.shown}: holds a table {ours[0]!r} that dynostore did not make",
@@ -185,48 +193,64 @@ class Migrator:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Hold a lock that other upgrades wait for: a file beside a SQLite file."""
-        if not isinstance(self._db, SqliteFile) or self._db.database == ":memory:":
-            yield
-            return
-        with file_lock(self._db.path, "lock", self._db.settings.busy_timeout_s):
-            yield
+        """Hold a connection, and a lock that other upgrades wait for.
 
-    def _run(self, steps: list[Step], act: Any, version: int) -> None:
-        from dynostore.migration_runner import StoreRunner
-
+        A file beside a SQLite file; on Postgres an advisory lock, in the transaction of the steps.
+        """
         db = self._db
-        runner = StoreRunner(db, self._where)
         with db.reading():
+            if db.in_transaction():
+                raise errors.MigrationFailed(
+                    f"{db.shown}: the schema cannot change inside a transaction of yours"
+                )
             if db.dialect == "postgres":
                 with db.atomic():
+                    timeout_ms = max(1, round(db.settings.busy_timeout_s * 1000))
+                    db.execute_sql(f"SET LOCAL lock_timeout = {timeout_ms}")
                     db.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_ADVISORY_LOCK,))
-                    db.execute_sql("SELECT set_config('dynostore_sync.apply', 'on', true)")
-                    act(runner)
-                return
-            self._claim()
-            db.pragma("foreign_keys", 0)
-            try:
-                with db.atomic():
-                    if version and db.database != ":memory:":
-                        self._back_up(version)
-                    db.pragma("application_id", APPLICATION_ID)
-                    triggers = lift_triggers(db)
-                    act(runner)
-                    put_back_triggers(db, triggers)
-                    runner.check_foreign_keys()
-            finally:
-                db.pragma("foreign_keys", 1)
+                    yield
+            elif isinstance(db, MemoryDatabase):
+                yield
+            else:
+                with file_lock(db.path, "lock", db.settings.busy_timeout_s):
+                    yield
 
-    def _claim(self) -> None:
-        if self._db.database != ":memory:":
-            self._db.set_wal(self._db.connection())
+    def _run(self, act: Callable[[Any], Any], version: int) -> None:
+        from playhouse.migrations import MigrationError
+
+        from dynostore.migration_runner import StoreRunner
+
+        runner = StoreRunner(self._db, self._where)
+        try:
+            if self._db.dialect == "postgres":
+                self._db.execute_sql("SELECT set_config('dynostore_sync.apply', 'on', true)")
+                act(runner)
+            else:
+                self._run_sqlite(runner, act, version)
+        except MigrationError as exc:
+            raise errors.MigrationFailed(f"{self._db.shown}: {exc}") from exc
+
+    def _run_sqlite(self, runner: Any, act: Callable[[Any], Any], version: int) -> None:
+        db = self._db
+        db.set_wal()
+        db.pragma("foreign_keys", 0)
+        try:
+            with db.atomic():
+                if version and not isinstance(db, MemoryDatabase):
+                    self._back_up(version)
+                db.pragma("application_id", APPLICATION_ID)
+                triggers = lift_triggers(db)
+                act(runner)
+                put_back_triggers(db, triggers)
+                runner.check_foreign_keys()
+        finally:
+            db.pragma("foreign_keys", 1)
 
     def _back_up(self, version: int) -> None:
         # The write lock is held: the copy is exactly what the steps will start from.
         path = self._db.path
         backup_file(path, path.with_name(f"{path.name}.before-{version + 1:04d}.bak"))
-        found = sorted(path.parent.glob(f"{path.name}.before-[0-9][0-9][0-9][0-9].bak"))
+        found = path.parent.glob(f"{glob.escape(path.name)}.before-[0-9][0-9][0-9][0-9].bak")
         for old in sorted(found, key=lambda p: p.stat().st_mtime_ns)[:-_BACKUPS_KEPT]:
             old.unlink(missing_ok=True)
 
@@ -258,6 +282,11 @@ def file_lock(path: Path, suffix: str, timeout_s: float) -> Iterator[None]:
         lock.release()
 
 
+def quoted(name: str) -> str:
+    """Give a name as SQL; somebody's own tables may have any."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def lift_triggers(db: Any) -> list[tuple[str, str, str]]:
     """Note all triggers (a rebuild drops its table's) and take the sync's away."""
     rows = db.execute_sql(
@@ -265,7 +294,7 @@ def lift_triggers(db: Any) -> list[tuple[str, str, str]]:
     ).fetchall()
     for name, _, _ in rows:
         if name.startswith(CAPTURE_PREFIX):
-            db.execute_sql(f'DROP TRIGGER "{name}"')
+            db.execute_sql(f"DROP TRIGGER {quoted(name)}")
     return [(str(name), str(table), str(sql)) for name, table, sql in rows]
 
 

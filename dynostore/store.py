@@ -54,7 +54,7 @@ class Store:
             :func:`dynostore.config.locate` says where to look.
         :param profile: a profile of ``dynostore.yaml``.
         :param config: the configuration file, instead of the usual places.
-        :param migrate: False: an upgrade that is needed is an error.
+        :param migrate: False: an upgrade that is needed is an error, and so is a missing file.
         :param read_only: True: nothing is ever written, and a missing file is an error.
         :param create: False: a missing file is an error.
         :param warm: False: open no Postgres connections ahead.
@@ -81,6 +81,8 @@ class Store:
         warm: bool = True,
     ) -> Self:
         """Open a store at a place that was found already; see :meth:`open`."""
+        # Without the right to make tables there is no sense in making the file.
+        create = create and migrate
         db = database.connect(place.url, place.settings, read_only=read_only, create=create)
         store = cls(place, db)
         try:
@@ -150,13 +152,14 @@ class Store:
         :raises ConfigError: a Postgres store or one in memory; use pg_dump for the former.
         :raises IntegrityFailure: the copy is not equal or not sound; nothing was left there.
         """
-        if not isinstance(self.database, database.SqliteFile) or self.place.url == ":memory:":
+        db = self.database
+        if not isinstance(db, database.SqliteFile) or isinstance(db, database.MemoryDatabase):
             raise errors.ConfigError(
                 f"{self.place.shown}: only a SQLite file can be backed up here",
                 hint="for Postgres: pg_dump",
             )
         destination = Path(path)
-        backup_file(self.database.path, destination)
+        backup_file(db.path, destination)
         return destination
 
 

@@ -10,14 +10,25 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
+import peewee
+
 from dynostore import errors
 from dynostore.database import StoreDatabase
-from dynostore.fields import time_text
+from dynostore.fields import (
+    ReferenceField,
+    UtcTimeField,
+    UuidField,
+    WholeNumberField,
+    check_text,
+    time_text,
+)
 from dynostore.models.base import Record, checked, key_field
 
 RecordT = TypeVar("RecordT", bound=Record)
 
 _BATCH_RECORDS = 500
+_MAX_WINDOW = 1_000_000_000
+_LAST_CHARACTER = "\U0010ffff"
 _MAX_VARIABLES = 30_000  # SQLite's default limit of bound values is 32,766
 
 
@@ -61,20 +72,21 @@ def parse_cursor(cursor: str) -> tuple[dt.datetime, str]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         time, key = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
-        return dt.datetime.fromisoformat(time), str(key)
-    except (ValueError, TypeError, UnicodeError):
+        return UtcTimeField().check(dt.datetime.fromisoformat(time)), check_text(key)
+    except (AttributeError, TypeError, ValueError):
         raise errors.InvalidValue("after", f"{cursor!r} is not a cursor of this list") from None
 
 
 def check_window(limit: int, offset: int = 0) -> None:
-    """Refuse a limit below 1 or an offset below 0.
+    """Refuse a limit below 1, an offset below 0, and either above a billion.
 
     :raises InvalidValue: names the argument.
     """
-    if limit < 1:
-        raise errors.InvalidValue("limit", f"{limit} is less than 1")
-    if offset < 0:
-        raise errors.InvalidValue("offset", f"{offset} is negative")
+    for name, value, least in (("limit", limit, 1), ("offset", offset, 0)):
+        try:
+            WholeNumberField(low=least, high=_MAX_WINDOW).check(value)
+        except ValueError as exc:
+            raise errors.InvalidValue(name, str(exc)) from None
 
 
 class Repository:
@@ -126,6 +138,7 @@ class Repository:
         """Upsert checked rows; where the database refuses a batch, halve it down to the bad one."""
         if not rows:
             return []
+        # One statement cannot touch a row twice.
         key = key_field(model).name
         unique = {row[key]: row for _, row in rows}
         width = len(model._meta.columns)
@@ -135,8 +148,8 @@ class Repository:
                     self._upsert(model, part)
             return []
         except errors.ConstraintFailed as exc:
-            if len(unique) == 1:
-                return [Refused(record, exc.message) for record, _ in rows]
+            if len(rows) == 1:
+                return [Refused(rows[0][0], self._why(model, rows[0][1]) or exc.message)]
         middle = len(rows) // 2
         return self._put_rows(model, rows[:middle]) + self._put_rows(model, rows[middle:])
 
@@ -149,6 +162,17 @@ class Repository:
         )
         query.as_rowcount().execute(self._db)
 
+    def _why(self, model: type[Record], row: dict[str, Any]) -> str | None:
+        """Name the missing parent; SQLite says no more than that there is one."""
+        for field in model._meta.sorted_fields:
+            if not isinstance(field, ReferenceField) or row[field.name] is None:
+                continue
+            parent, key = field.rel_model, field.rel_field
+            if self._first(parent.select(key).where(key == row[field.name])) is None:
+                table = parent._meta.table_name
+                return f"{field.column_name}: there is no {row[field.name]!r} in {table}"
+        return None
+
     def _first(self, query: Any) -> Any:
         with self._db.reading():
             return next(iter(query.limit(1).execute(self._db)), None)
@@ -158,16 +182,24 @@ class Repository:
 
         :raises NotFound: the family's; no id begins so.
         :raises AmbiguousId: several do.
+        :raises InvalidValue: an empty prefix, or one that no id can have.
         """
         key = key_field(model)
+        try:
+            check_text(prefix)
+        except ValueError as exc:
+            raise errors.InvalidValue(key.column_name, str(exc)) from None
+        if not prefix:
+            raise errors.InvalidValue(key.column_name, "must not be empty")
+        # Not LIKE, which folds case in SQLite: "Run" would find "run-1".
+        if isinstance(key, UuidField):
+            prefix = prefix.lower()
+            begins_so = peewee.fn.SUBSTR(key.cast("TEXT"), 1, len(prefix)) == prefix
+        else:
+            begins_so = (key >= prefix) & (key < prefix + _LAST_CHARACTER)
         with self._db.reading():
             query = (
-                model.select(key)
-                .where(key.startswith(prefix))
-                .order_by(key)
-                .limit(6)
-                .tuples()
-                .execute(self._db)
+                model.select(key).where(begins_so).order_by(key).limit(6).tuples().execute(self._db)
             )
             found = [row[0] for row in query]
         if prefix in found or len(found) == 1:

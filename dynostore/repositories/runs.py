@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypedDict, Unpack
@@ -187,6 +188,7 @@ class RunRepository(Repository):
         created_at: dt.datetime | None = None,
         **values: Unpack[RunChanges],
     ) -> Run:
+        _refuse_fixed(values)
         created = created_at or utc_now()
         row = checked(
             Run,
@@ -207,7 +209,11 @@ class RunRepository(Repository):
         return Run(**row)
 
     def get(self, run_id: str) -> Run:
-        run = self._first(Run.select().where(Run.id == run_id))
+        return self._get(run_id)
+
+    def _get(self, run_id: str, *, lock: bool = False) -> Run:
+        query = Run.select().where(Run.id == _known(run_id))
+        run = self._first(query.for_update() if lock and self._db.for_update else query)
         if run is None:
             raise _no_run(run_id)
         return run  # type: ignore[no-any-return]
@@ -216,12 +222,10 @@ class RunRepository(Repository):
         return self._full_id(Run, prefix)
 
     def update(self, run_id: str, **changes: Unpack[RunChanges]) -> Run:
+        _refuse_fixed(changes)
         row = checked(Run, changes)
-        for fixed in ("id", "created_at", "updated_at"):
-            if fixed in row:
-                raise errors.InvalidValue(fixed, "is set by the store")
         with self._db.writing():
-            run = self.get(run_id)
+            run = self._get(run_id, lock=True)
             # A clock that was set back must not move updated_at back.
             row["updated_at"] = max(utc_now(), run.updated_at)
             Run.update(row).where(Run.id == run_id).execute(self._db)
@@ -286,7 +290,7 @@ class RunRepository(Repository):
 
     def delete(self, run_id: str) -> None:
         with self._db.writing():
-            if not Run.delete().where(Run.id == run_id).execute(self._db):
+            if not Run.delete().where(Run.id == _known(run_id)).execute(self._db):
                 raise _no_run(run_id)
 
     def add_file(self, run_id: str, filename: str, **facts: Unpack[FileFacts]) -> RunFile:
@@ -296,16 +300,16 @@ class RunRepository(Repository):
         now = utc_now()
         rows = []
         for facts in files:
-            if facts.get("filename") is None:
-                raise errors.InvalidValue("filename", "must not be empty")
-            row = {"run_id": run_id, "created_at": now, **facts}
-            row["id"] = derived_id("run_files", run_id, str(facts["filename"]))
-            rows.append(checked(RunFile, row))
+            for fixed in {"id", "run", "run_id"} & set(facts):
+                raise errors.InvalidValue(fixed, "is set by the store")
+            row = checked(RunFile, {"filename": None, "created_at": now, **facts})
+            row["id"] = _file_id(run_id, row["filename"])
+            rows.append(row | {"run": run_id})
         with self._db.writing():
             self.get(run_id)
             for row in rows:
                 try:
-                    with self._db.writing():
+                    with self._db.reading():
                         RunFile.insert(row).execute(self._db)
                 except errors.AlreadyExists as exc:
                     raise errors.AlreadyExists(
@@ -315,21 +319,41 @@ class RunRepository(Repository):
 
     def files(self, run_id: str) -> RunFiles:
         with self._db.reading():
-            query = RunFile.select().where(RunFile.run == run_id)
+            query = RunFile.select().where(RunFile.run == _known(run_id))
             found = [*query.order_by(RunFile.filename, RunFile.id).execute(self._db)]
         if not found:
             self.get(run_id)
         return found
 
     def file(self, run_id: str, filename: str) -> RunFile:
-        key = derived_id("run_files", run_id, filename)
-        found = self._first(RunFile.select().where(RunFile.id == key))
+        found = None
+        with contextlib.suppress(ValueError):  # a name that no file can have
+            key = _file_id(run_id, RunFile.filename.check(filename))
+            found = self._first(RunFile.select().where(RunFile.id == key))
         if found is None:
             self.get(run_id)
             raise errors.RunFileNotFound(
                 f"run {run_id!r} has no file {filename!r}", hint=f"dynostore runs show {run_id}"
             )
         return found  # type: ignore[no-any-return]
+
+
+def _known(run_id: str) -> str:
+    """Give the id if a run can have it; the drivers raise errors of their own for some text."""
+    try:
+        return str(Run.id.check(run_id))
+    except ValueError:
+        raise _no_run(run_id) from None
+
+
+def _file_id(run_id: str, filename: str) -> str:
+    return derived_id("run_files", _known(run_id), filename)
+
+
+def _refuse_fixed(values: Mapping[str, Any]) -> None:
+    for name in ("id", "created_at", "updated_at"):
+        if name in values:
+            raise errors.InvalidValue(name, "is set by the store")
 
 
 def _no_run(run_id: str) -> errors.RunNotFound:
