@@ -272,7 +272,7 @@ def file_lock(path: Path, suffix: str, timeout_s: float) -> Iterator[None]:
         lock.acquire()
     except filelock.Timeout as exc:
         raise errors.StoreLocked(
-            f"{path}: another process holds {path.name}.{suffix}", hint="try again"
+            f"{path}: another process holds {path.name}.{suffix}", hint="try again", suffix=suffix
         ) from exc
     except OSError as exc:
         raise errors.StoreUnwritable(f"{path}.{suffix}: {exc.strerror or exc}") from exc

@@ -16,7 +16,7 @@ class Record(peewee.Model):
     A record read from a store is a value: changing it changes nothing stored.
 
     :cvar MERGES: columns in which two nodes' values need no person to choose between them, with
-        the function that merges: ``max``, ``min`` or ``union`` (of JSON lists).
+        the function that merges them: ``max`` or ``min``.
     """
 
     MERGES: ClassVar[Mapping[str, str]] = {}

@@ -1,0 +1,260 @@
+"""The changed rows of one snapshot, in batches of COPY text, read ahead of the network."""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from dynostore.sync.tables import Table, literal
+from dynostore.sync.wire import (
+    Poison,
+    Row,
+    copy_lines,
+    copy_lines_carefully,
+    explain,
+    select_expressions,
+)
+
+_CHUNK_ROWS = 1000
+_READ_AHEAD = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How much goes in one batch."""
+
+    rows: int = 25_000
+    bytes: int = 16 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Reject:
+    """A changed row that the server cannot hold as it is."""
+
+    key: str
+    column: str | None
+    value: str | None
+    sqlstate: str
+    message: str
+
+
+@dataclasses.dataclass
+class Batch:
+    """The rows of one range of keys.
+
+    :ivar op: ``p`` for puts, ``d`` for deletes.
+    :ivar keys: what is sent, in the order of ``lines``.
+    :ivar lines: COPY text, one or more rows each.
+    :ivar with_bases: the lines end with base, base's number and keep.
+    :ivar fresh: none of the rows has a base.
+    :ivar first: the first key of the range, set aside or not; ``last`` likewise.
+    """
+
+    table: Table
+    op: str
+    with_bases: bool
+    keys: list[str] = dataclasses.field(default_factory=list)
+    lines: list[bytes] = dataclasses.field(default_factory=list)
+    rejects: list[Reject] = dataclasses.field(default_factory=list)
+    fresh: bool = True
+    bytes: int = 0
+    first: str = ""
+    last: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Rows in the range, those set aside included."""
+        return len(self.keys) + len(self.rejects)
+
+    def part(self, start: int, end: int) -> Batch:
+        """Give the rows ``start`` to ``end`` as a batch of its own, without the rejects."""
+        keys = self.keys[start:end]
+        lines = b"\n".join(self.lines).split(b"\n")[start:end]  # inside a row it is escaped
+        return dataclasses.replace(
+            self, keys=keys, lines=lines, rejects=[], first=keys[0], last=keys[-1]
+        )
+
+
+def changed_rows(
+    reader: sqlite3.Connection, marker: int, scope: list[Table], limits: Limits
+) -> Iterator[Batch]:
+    """Give what was logged before the marker: puts parents first, then deletes children first.
+
+    :param reader: a connection inside a read transaction, with bytes for text.
+    """
+    reader.execute(
+        "CREATE TEMP TABLE push_key (key TEXT NOT NULL PRIMARY KEY, keep INTEGER) WITHOUT ROWID"
+    )
+    for table in scope:
+        yield from _unsendable(reader, table, marker)
+        if _list_keys(reader, table, marker):
+            yield from _puts(reader, table, limits)
+    for table in reversed(scope):
+        if _list_keys(reader, table, marker):
+            yield from _deletes(reader, table, limits)
+
+
+def _unsendable(reader: sqlite3.Connection, table: Table, marker: int) -> Iterator[Batch]:
+    """Set rows aside whose key is no text: no other database could ask for them."""
+    rows = reader.execute(
+        "SELECT DISTINCT key FROM sync_log WHERE seq < ? AND tbl = ? AND typeof(key) <> 'text'",
+        (marker, table.name),
+    ).fetchall()
+    rejects = [
+        Reject(
+            key := "x'" + bytes(value).hex() + "'", table.key.name, key, "22000", "text expected"
+        )
+        for (value,) in rows
+    ]
+    if rejects:
+        yield Batch(table, "p", False, rejects=rejects)
+
+
+def _list_keys(reader: sqlite3.Connection, table: Table, marker: int) -> bool:
+    # An entry 'r' sends a row on with the revision that it had; any other change gives it a new
+    # one.
+    reader.execute("DELETE FROM temp.push_key")
+    reader.execute(
+        "INSERT INTO temp.push_key SELECT key, min(op = 'r') FROM sync_log"
+        " WHERE seq < ? AND tbl = ? AND typeof(key) = 'text' GROUP BY key",
+        (marker, table.name),
+    )
+    return reader.execute("SELECT 1 FROM temp.push_key LIMIT 1").fetchone() is not None
+
+
+def _puts(reader: sqlite3.Connection, table: Table, limits: Limits) -> Iterator[Batch]:
+    name, key = literal(table.name), table.key.quoted
+    known = reader.execute("SELECT 1 FROM sync_base WHERE tbl = ? LIMIT 1", (table.name,))
+    with_bases = known.fetchone() is not None or _some_kept(reader)
+    columns, joined = select_expressions(table, "t"), ""
+    if with_bases:
+        columns += f", {_BASE}"
+        joined = f" LEFT JOIN sync_base b ON b.tbl = {name} AND b.key = k.key"
+    rows = reader.execute(
+        f"SELECT {columns}, k.key FROM temp.push_key k CROSS JOIN {table.quoted} t"
+        f" ON t.{key} = k.key{joined} ORDER BY k.key"
+    )
+    yield from _batches(reader, table, "p", with_bases, rows, limits)
+
+
+def _deletes(reader: sqlite3.Connection, table: Table, limits: Limits) -> Iterator[Batch]:
+    rows = reader.execute(
+        f"SELECT k.key, {_BASE}, k.key FROM temp.push_key k"
+        f" LEFT JOIN sync_base b ON b.tbl = {literal(table.name)} AND b.key = k.key"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {table.quoted} t WHERE t.{table.key.quoted} = k.key)"
+        " ORDER BY k.key"
+    )
+    yield from _batches(reader, table, "d", True, rows, limits)
+
+
+_BASE = (
+    "CAST(b.revision AS TEXT), CAST(b.seq AS TEXT),"
+    " CASE WHEN k.keep AND b.revision IS NOT NULL THEN 't' END"
+)
+
+
+def _some_kept(reader: sqlite3.Connection) -> bool:
+    return bool(reader.execute("SELECT 1 FROM temp.push_key WHERE keep LIMIT 1").fetchone())
+
+
+def _batches(
+    reader: sqlite3.Connection,
+    table: Table,
+    op: str,
+    with_bases: bool,
+    rows: sqlite3.Cursor,
+    limits: Limits,
+) -> Iterator[Batch]:
+    names = [column.name for column in table.columns] if op == "p" else [table.key.name]
+    floats = [i for i, c in enumerate(table.columns) if c.kind == "real"] if op == "p" else []
+    batch = Batch(table, op, with_bases)
+    while chunk := rows.fetchmany(min(_CHUNK_ROWS, limits.rows)):
+        _append(reader, batch, chunk, names, floats)
+        if batch.rows >= limits.rows or batch.bytes >= limits.bytes:
+            yield batch
+            batch = Batch(table, op, with_bases)
+    if batch.rows:
+        yield batch
+
+
+def _append(
+    reader: sqlite3.Connection, batch: Batch, chunk: list[Row], names: list[str], floats: list[int]
+) -> None:
+    keys = [row[-1].decode("utf-8", "replace") for row in chunk]
+    rows = [row[:-1] for row in chunk]
+    body = copy_lines(rows, floats)
+    poisons: list[Poison] = []
+    if body is not None:
+        batch.lines.append(body)
+        batch.keys += keys
+        batch.bytes += len(body)
+    else:
+        lines, poisons = copy_lines_carefully(rows, [*names, "", "", ""], floats)
+        set_aside = {poison.index for poison in poisons}
+        batch.lines += lines
+        batch.keys += [k for i, k in enumerate(keys) if i not in set_aside]
+        batch.bytes += sum(map(len, lines))
+        batch.rejects += [_reject(reader, batch.table, keys[p.index], p) for p in poisons]
+    if batch.with_bases and any(row[-3] is not None for row in rows):
+        batch.fresh = False
+    batch.first = batch.first or keys[0]
+    batch.last = keys[-1]
+
+
+def _reject(reader: sqlite3.Connection, table: Table, key: str, poison: Poison) -> Reject:
+    if poison.column is None:
+        return Reject(key, None, None, poison.sqlstate, poison.message)
+    column = next(c for c in table.columns if c.name == poison.column)
+    stored = reader.execute(
+        f"SELECT {column.quoted} FROM {table.quoted} WHERE {table.key.quoted} = ?", (key,)
+    ).fetchone()
+    if stored:
+        poison = explain(column, stored[0], poison)
+    return Reject(key, poison.column, poison.value, poison.sqlstate, poison.message)
+
+
+class ReadAhead:
+    """Runs an iterator in a thread, a bounded number of items ahead of who uses them."""
+
+    def __init__(self, items: Iterator[Batch]) -> None:
+        self._items = items
+        self._queue: queue.Queue[Any] = queue.Queue(_READ_AHEAD)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._fill, name="dynostore-read-ahead", daemon=True)
+
+    def __enter__(self) -> ReadAhead:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            item = self._queue.get()
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def _fill(self) -> None:
+        try:
+            for item in self._items:
+                if self._stop.is_set():
+                    return
+                self._queue.put(item)
+        except BaseException as exc:  # raised again where the items are used
+            self._queue.put(exc)
+        else:
+            self._queue.put(None)

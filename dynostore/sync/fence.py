@@ -1,0 +1,156 @@
+"""First thing in every sync: are these the file and the server that agreed last time.
+
+A token, new for every batch and kept on both sides, tells: a copied or restored file and a restored
+server betray themselves by an old one. The table of cases is in docs/sync.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+
+from dynostore.errors import IdentityMismatch
+from dynostore.sync.acknowledge import acknowledge
+from dynostore.sync.changes import LocalFile, Node, Pending
+from dynostore.sync.reconcile import reconcile
+from dynostore.sync.server import Server, ServerIdentity
+
+_log = logging.getLogger("dynostore.sync")
+
+
+def pass_fence(local: LocalFile, server: Server) -> None:
+    """Find out what happened since the last sync, and set both sides to rights.
+
+    Afterwards the node is known on the server, both sides have the same token, no batch is under
+    way, and the log holds what the server does not have.
+
+    :raises IdentityMismatch: another server, or one that has forgotten this node; nothing was
+        written.
+    """
+    while not _pass(local, server):
+        pass
+
+
+def _pass(local: LocalFile, server: Server) -> bool:
+    """Take one case of the table; give False when another look is needed."""
+    identity = server.identity()
+    node, pending = local.node(), local.pending()
+    if node.server_id not in (None, identity.id):
+        raise IdentityMismatch(
+            f"{server.place.shown}: is not the server that this file was synced with",
+            hint="sync with the right server, or start from a new file",
+            server_id=identity.id,
+            expected=node.server_id,
+        )
+    known, theirs = server.lock_node(node.node_id)
+    try:
+        if not known and node.token is None:
+            return _register(local, server, node, identity)
+        if pending is not None and known and theirs == pending.token:
+            server.execute("COMMIT")
+            return _finish(local, server, node, pending)
+        if known and theirs == node.token:
+            server.execute("COMMIT")
+            return _go_on(local, server, node, identity)
+        if node.token is not None and (theirs is None or local.knows_token(theirs)):
+            return _server_was_restored(local, server, node, theirs)
+        server.execute("COMMIT")
+        return _file_is_a_copy(local, server, node, pending)
+    except BaseException:
+        server.rollback()
+        raise
+
+
+def _register(local: LocalFile, server: Server, node: Node, identity: ServerIdentity) -> bool:
+    server.register(node.node_id, node.name)
+    server.execute("COMMIT")
+    with local.writing() as writer:
+        _drop_pending(local)
+        local.set_identity(
+            writer,
+            server_id=identity.id,
+            incarnation=node.incarnation or identity.incarnation,
+        )
+    return node.incarnation in (None, identity.incarnation)
+
+
+def _drop_pending(local: LocalFile) -> None:
+    """Forget a batch that never arrived, inside the caller's transaction."""
+    pending = local.pending()
+    if pending is not None:
+        local.forget_done(local.writer, pending, itself=False)
+        local.set_pending(local.writer, None)
+
+
+def _finish(local: LocalFile, server: Server, node: Node, pending: Pending) -> bool:
+    """The server has the batch: write down here what it made of it, if that was not done yet."""
+    if node.token != pending.token:
+        acknowledge(local, server, node.node_id, pending, None)
+    with local.writing() as writer:
+        local.forget_done(writer, pending, itself=True)
+        local.set_pending(writer, None)
+    return False
+
+
+def _go_on(local: LocalFile, server: Server, node: Node, identity: ServerIdentity) -> bool:
+    if local.pending() is not None or node.server_id is None:
+        with local.writing() as writer:
+            _drop_pending(local)
+            local.set_identity(
+                writer,
+                server_id=identity.id,
+                incarnation=node.incarnation or identity.incarnation,
+            )
+    if node.incarnation not in (None, identity.incarnation) or identity.clock < local.cursor():
+        reconcile(local, server, restored_at=None)
+    return True
+
+
+def _server_was_restored(local: LocalFile, server: Server, node: Node, theirs: int | None) -> bool:
+    """The server holds an older token of mine: it was restored from a backup.
+
+    Whoever notices first begins a new incarnation; its cut is the clock at which the old one goes
+    on to be what this node remembers. Runs inside the transaction that holds the node's row.
+    """
+    _log.warning("%s was restored from a backup; reconciling", server.place.shown)
+    cut = (local.clock_at(theirs) if theirs is not None else None) or 0
+    ancestors = server.incarnations()
+    current = server.identity().incarnation
+    mine = node.incarnation or current
+    if mine not in (current, *ancestors):
+        cut = 0
+    server.raise_clock(local.latest_clock())
+    if mine == current or mine not in ancestors:
+        server.begin_incarnation({current, mine}, cut)
+    server.register(node.node_id, node.name)
+    server.execute("COMMIT")
+    with local.writing():
+        _drop_pending(local)
+    reconcile(local, server, restored_at=cut)
+    with local.writing() as writer:
+        local.set_identity(writer, token=theirs)
+    return False
+
+
+def _file_is_a_copy(local: LocalFile, server: Server, node: Node, pending: Pending | None) -> bool:
+    """The server is ahead of a token that it once gave me: I am a copy, or an old backup.
+
+    The file goes on as a node of its own, with its log, bases and cursors.
+    """
+    if pending is not None and server.batch(node.node_id, pending.token) is not None:
+        acknowledge(local, server, node.node_id, pending, None)
+        with local.writing() as writer:
+            local.forget_done(writer, pending, itself=True)
+            local.set_pending(writer, None)
+    elif node.token is not None and server.batch(node.node_id, node.token) is None:
+        raise IdentityMismatch(
+            f"{server.place.shown}: has forgotten what it agreed on with this file",
+            hint="start from a new file, or ask for the server's backups",
+            node_id=node.node_id,
+        )
+    _log.warning("this file is a copy or an old backup; it becomes a node of its own")
+    with local.writing() as writer:
+        _drop_pending(local)
+        writer.execute("DELETE FROM sync_history")
+        local.set_identity(writer, node_id=str(uuid.uuid4()), token=None)
+    return False

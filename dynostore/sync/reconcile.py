@@ -1,0 +1,214 @@
+"""Compares what this file remembers of the server with what the server holds, key by key.
+
+Needed after the server was restored from a backup. It writes only the log, bases and cursors (and
+removes rows that were deleted there), so it can be repeated; push and pull then act on the log. The
+incarnation is stored last: a reconcile that was interrupted starts again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from dynostore.sync.changes import LocalFile
+from dynostore.sync.server import Server
+from dynostore.sync.tables import Table
+
+_FETCH_ROWS = 10_000
+_EVER = 2**63 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """One key, as this file remembers it and as the server holds it.
+
+    :ivar base: (revision, seq) or None; ``theirs`` likewise, of a row or a tombstone.
+    :ivar here: the file has the row.
+    """
+
+    key: str
+    base: tuple[int, int] | None
+    here: bool
+    theirs: tuple[int, int] | None
+
+
+def reconcile(local: LocalFile, server: Server, *, restored_at: int | None) -> None:
+    """Log what the server lost, and make the next pull read everything once more.
+
+    :param restored_at: the clock at which the server's past ends to be this file's, when this file
+        has just found that out; None when the server says it.
+    """
+    incarnation = server.identity().incarnation
+    mine = local.node().incarnation
+    cut = _EVER
+    if mine != incarnation:
+        cuts = [restored_at or 0]
+        ancestors = server.incarnations()
+        if mine in ancestors:
+            cuts.append(ancestors[mine])
+        cut = max(cuts)
+    for table in local.tables.values():
+        overtaken: list[_Overtaken] = []
+        with _read_transaction(server), _dirty_keys(local, table):
+            keys = _keys(local, server, table)
+            while part := list(itertools.islice(keys, _FETCH_ROWS)):
+                overtaken += _judge(local, table, part, cut)
+        _archive(server, table, overtaken)
+    with local.writing() as writer:
+        writer.execute("UPDATE sync_table SET cursor = 0")
+        local.set_identity(writer, incarnation=incarnation)
+
+
+@contextlib.contextmanager
+def _read_transaction(server: Server) -> Iterator[None]:
+    server.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        yield
+    finally:
+        server.rollback()
+
+
+@contextlib.contextmanager
+def _dirty_keys(local: LocalFile, table: Table) -> Iterator[None]:
+    """List the keys that changed here: push judges those."""
+    writer = local.writer
+    writer.execute("CREATE TEMP TABLE dirty (key TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID")
+    try:
+        writer.execute(
+            "INSERT OR IGNORE INTO temp.dirty SELECT key FROM sync_log WHERE tbl = ?"
+            " UNION SELECT key FROM sync_reject WHERE tbl = ?",
+            (table.name, table.name),
+        )
+        yield
+    finally:
+        writer.execute("DROP TABLE temp.dirty")
+
+
+def _keys(local: LocalFile, server: Server, table: Table) -> Iterator[_Known]:
+    """Join both sides' keys in their order; flat memory."""
+    ours = _ours(local, table)
+    theirs = _theirs(server, table)
+    mine, held = next(ours, None), next(theirs, None)
+    while mine or held:
+        if mine and (held is None or mine[0] < held[0]):
+            yield _Known(mine[0], (mine[1], mine[2]), bool(mine[3]), None)
+            mine = next(ours, None)
+        elif held and (mine is None or held[0] < mine[0]):
+            yield _Known(held[0], None, False, (held[1], held[2]))
+            held = next(theirs, None)
+        elif mine and held:
+            yield _Known(mine[0], (mine[1], mine[2]), bool(mine[3]), (held[1], held[2]))
+            mine, held = next(ours, None), next(theirs, None)
+
+
+def _ours(local: LocalFile, table: Table) -> Iterator[tuple[Any, ...]]:
+    # Page by page: rows are written between the pages.
+    last = ""
+    while True:
+        page = local.writer.execute(
+            "SELECT b.key, b.revision, b.seq, EXISTS"
+            f" (SELECT 1 FROM {table.quoted} t WHERE t.{table.key.quoted} = b.key)"
+            " FROM sync_base b WHERE b.tbl = ? AND b.key > ?"
+            " ORDER BY b.key LIMIT ?",
+            (table.name, last, _FETCH_ROWS),
+        ).fetchall()
+        yield from page
+        if len(page) < _FETCH_ROWS:
+            return
+        last = page[-1][0]
+
+
+def _theirs(server: Server, table: Table) -> Iterator[tuple[Any, ...]]:
+    server.execute(
+        "DECLARE dynostore_keys NO SCROLL CURSOR FOR"
+        f' SELECT {table.key.quoted}::text COLLATE "C" AS key, sync_rev, sync_seq'
+        f" FROM {table.quoted} UNION ALL SELECT key, rev, seq FROM dynostore_sync.tombstone"
+        " WHERE tbl = %s ORDER BY key",
+        (table.name,),
+    )
+    while page := server.execute(f"FETCH {_FETCH_ROWS} FROM dynostore_keys"):
+        yield from page
+
+
+_Overtaken = tuple[str, int, int, str]
+"""A key with the base's revision and number, and the image of the row here."""
+
+
+def _judge(local: LocalFile, table: Table, keys: Iterable[_Known], cut: int) -> list[_Overtaken]:
+    """Decide what to do about some keys, and write that down in one transaction.
+
+    :return: rows whose version here was newer than the backup and lost to one written since.
+    """
+    forward: list[str] = []
+    gone: list[str] = []
+    overtaken: list[tuple[str, int, int]] = []
+    for known in keys:
+        if known.base is None or (known.theirs and known.theirs[0] == known.base[0]):
+            continue
+        seq = known.base[1]
+        if known.theirs is None:
+            if seq > cut:
+                forward.append(known.key)
+            elif known.here:
+                gone.append(known.key)
+        elif cut < seq and known.theirs[1] < seq:
+            forward.append(known.key)
+        elif cut < seq and known.here:
+            overtaken.append((known.key, *known.base))
+    if not (forward or gone or overtaken):
+        return []
+    with local.writing(applying=True) as writer:
+        clean = _Clean(writer)
+        local.log(writer, table.name, filter(clean, forward), "r")
+        for key in filter(clean, gone):
+            _remove(local, writer, table, key)
+        return [(*lost, _image(writer, table, lost[0])) for lost in overtaken if clean(lost[0])]
+
+
+class _Clean:
+    """Tells whether a key has no change of this file's own."""
+
+    def __init__(self, writer: sqlite3.Connection) -> None:
+        self._writer = writer
+
+    def __call__(self, key: str) -> bool:
+        found = self._writer.execute("SELECT 1 FROM temp.dirty WHERE key = ?", (key,))
+        return found.fetchone() is None
+
+
+def _remove(local: LocalFile, writer: sqlite3.Connection, table: Table, key: str) -> None:
+    """Remove a row that was deleted on the server; one that has children here is judged by push."""
+    for child, column in table.children:
+        known = local.tables[child]
+        reference = next(c for c in known.columns if c.name == column)
+        found = writer.execute(
+            f"SELECT 1 FROM {known.quoted} WHERE {reference.quoted} = ? LIMIT 1", (key,)
+        )
+        if found.fetchone():
+            local.log(writer, table.name, [key], "p")
+            return
+    writer.execute(f"DELETE FROM {table.quoted} WHERE {table.key.quoted} = ?", (key,))
+    writer.execute("DELETE FROM sync_base WHERE tbl = ? AND key = ?", (table.name, key))
+
+
+def _image(writer: sqlite3.Connection, table: Table, key: str) -> str:
+    row = writer.execute(
+        f"SELECT {table.column_list} FROM {table.quoted} WHERE {table.key.quoted} = ?", (key,)
+    ).fetchone()
+    values = {c.name: v for c, v in zip(table.columns, row, strict=True)}
+    return json.dumps(values, default=lambda value: bytes(value).hex())
+
+
+def _archive(server: Server, table: Table, overtaken: list[_Overtaken]) -> None:
+    """Keep my version of rows that changed on the restored server; a repetition keeps it twice."""
+    for key, revision, seq, image in overtaken:
+        server.execute(
+            "INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, why, image)"
+            " VALUES (%s, %s, %s, %s, 'overtaken on the restored server', %s)",
+            (table.name, key, revision, seq, image),
+        )

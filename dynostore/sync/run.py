@@ -1,0 +1,187 @@
+"""One sync from beginning to end: one at a time, again after an interruption, with a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+
+from dynostore import config, errors
+from dynostore.database import MemoryDatabase, SqliteFile, require_psycopg2
+from dynostore.driver_errors import is_disconnect, sqlstate, translate, translated
+from dynostore.migrator import file_lock
+from dynostore.models import REPLICATED
+from dynostore.store import Store
+from dynostore.sync.batches import Limits
+from dynostore.sync.changes import LocalFile
+from dynostore.sync.fence import pass_fence
+from dynostore.sync.push import Progress, Push, TableReport
+from dynostore.sync.server import Server
+from dynostore.sync.statements import TOKEN_MOVED
+from dynostore.sync.tables import describe
+
+_log = logging.getLogger("dynostore.sync")
+
+_ATTEMPTS = 6
+_FIRST_PAUSE_S = 0.1
+_TRY_AGAIN = ("40", "53", "55", "57", "23505", TOKEN_MOVED)
+
+
+@dataclasses.dataclass
+class SyncReport:
+    """What one sync did.
+
+    :ivar tables: those in which anything happened, parents first.
+    :ivar seconds: all of it, connecting included.
+    """
+
+    tables: list[TableReport]
+    seconds: float
+
+    @property
+    def up_to_date(self) -> bool:
+        """Nothing had to be done."""
+        return not self.tables
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows sent or adopted in a second, of the whole sync."""
+        rows = sum(t.sent + t.adopted for t in self.tables)
+        return rows / self.seconds if self.seconds else 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """3 when there are new conflicts or rejects, else 0."""
+        return 3 if any(t.conflicts or t.rejected for t in self.tables) else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all of it with stable keys; seconds and rates rounded."""
+        return {
+            "up_to_date": self.up_to_date,
+            "seconds": round(self.seconds, 3),
+            "rows_per_s": round(self.rows_per_s),
+            "tables": [
+                {
+                    **dataclasses.asdict(table),
+                    "seconds": round(table.seconds, 3),
+                    "rows_per_s": round(table.rows_per_s),
+                }
+                for table in self.tables
+            ],
+        }
+
+
+def sync(
+    store: Store,
+    remote: str | config.Place,
+    *,
+    direction: str = "push",
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> SyncReport:
+    """Send what changed in a store's file to the shared Postgres, parents before children.
+
+    Each batch is one transaction on each side, and a batch sent twice changes nothing: killed
+    anywhere, the next sync goes on. An empty server is set up. A lost connection is tried again for
+    some seconds. A sync with nothing to do writes nothing on either side.
+
+    :param remote: a Postgres URL.
+    :param direction: ``push``.
+    :param limits: rows and bytes of a batch.
+    :return: rows sent, adopted, in conflict and set aside, per table.
+    :raises SyncRunning: another sync of this file is running.
+    :raises RemoteUnavailable: nothing of the current batch was written; try again.
+    :raises SchemaError: the server's tables are older or newer than this program's.
+    :raises IdentityMismatch: this is not the server that the file was synced with.
+    :raises ConfigError: the store is not a SQLite file, or the remote no Postgres.
+    """
+    require_psycopg2()
+    if direction != "push":
+        raise errors.ConfigError(f"direction {direction!r}: this version pushes only")
+    place = config.Place(remote, "argument") if isinstance(remote, str) else remote
+    started = time.perf_counter()
+    file = require_file(store)
+    with _alone(file):
+        local = LocalFile(file.path, file.settings, describe(REPLICATED))
+        try:
+            with translated(file.shown):
+                local.install()
+                reports = _with_patience(local, place, limits or Limits(), progress)
+        except errors.DynostoreError as exc:
+            local.note_error(exc.message)
+            raise
+        finally:
+            local.close()
+    done = [reports[name] for name in local.tables if name in reports]
+    return SyncReport(done, time.perf_counter() - started)
+
+
+def require_file(store: Store) -> SqliteFile:
+    """Give the store's file.
+
+    :raises ConfigError: it is in memory or on a server.
+    """
+    database = store.database
+    if not isinstance(database, SqliteFile) or isinstance(database, MemoryDatabase):
+        raise errors.ConfigError(
+            f"{store.place.shown}: what syncs with a server is a SQLite file",
+            hint="dynostore --db FILE sync --to URL",
+        )
+    return database
+
+
+@contextmanager
+def _alone(file: SqliteFile) -> Iterator[None]:
+    """Hold this file's sync lock, which the system frees when the process dies."""
+    try:
+        with file_lock(file.path, "sync-lock", timeout_s=0):
+            yield
+    except errors.StoreLocked as exc:
+        if exc.data.get("suffix") != "sync-lock":
+            raise
+        raise errors.SyncRunning(
+            f"{file.shown}: another sync of this file is running", hint="try again when it is done"
+        ) from exc
+
+
+def _with_patience(
+    local: LocalFile, place: config.Place, limits: Limits, progress: Progress | None
+) -> dict[str, TableReport]:
+    """Sync, and begin again after what a second attempt may get past."""
+    reports: dict[str, TableReport] = {}
+    for attempt in range(1, _ATTEMPTS + 1):
+        server = Server(place, local.tables)
+        try:
+            server.connect()
+            server.ensure()
+            pass_fence(local, server)
+            if local.something_waits():
+                Push(local, server, reports, limits, progress).run()
+            return reports
+        except (psycopg2.Error, errors.RemoteUnavailable) as exc:
+            again = _is_worth_a_try(exc) and (attempt > 1 or bool(reports) or _was_connected(exc))
+            if not again or attempt == _ATTEMPTS:
+                raise translate(exc, place.shown) from exc
+            pause_s = _FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
+            _log.info("%s: %s; again in %.1f s", place.shown, type(exc).__name__, pause_s)
+            time.sleep(pause_s)
+        finally:
+            server.close()
+    raise AssertionError("unreachable")
+
+
+def _was_connected(exc: BaseException) -> bool:
+    """Tell a connection that broke from a server that was never there."""
+    return isinstance(exc, psycopg2.Error)
+
+
+def _is_worth_a_try(exc: BaseException) -> bool:
+    if isinstance(exc, errors.RemoteUnavailable):
+        return True
+    return is_disconnect(exc) or (sqlstate(exc) or "").startswith(_TRY_AGAIN)

@@ -1,0 +1,254 @@
+"""The server's side: one connection, the sync schema, and what can be asked of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import json
+import secrets
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dynostore import config, database, errors
+from dynostore.driver_errors import sqlstate
+from dynostore.migrator import Migrator, step_names
+from dynostore.sync.tables import SYNC_COLUMNS, Table, literal
+
+PROTOCOL = 1
+"""Raised when an older program could no longer sync safely with this one's server."""
+
+_SETUP_LOCK = 0x64796E6F73796E63  # "dynosync"
+_LOCK_TIMEOUT = "30s"
+_KEEPALIVE = {
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 40_000,
+}
+"""A connection that is cut without a word is noticed in about 40 seconds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerIdentity:
+    """Who the server is.
+
+    :ivar incarnation: changes when the server was restored from a backup.
+    :ivar clock: the greatest number that it has handed out.
+    """
+
+    id: str
+    incarnation: int
+    clock: int
+
+
+class Server:
+    """One session on the shared Postgres; used by one thread."""
+
+    def __init__(self, place: config.Place, tables: dict[str, Table]) -> None:
+        settings = dataclasses.replace(place.settings, pool_max=1)
+        self.tables = tables
+        self.place = place
+        self.database = database.connect(place.url, settings)
+        if not isinstance(self.database, database.PostgresServer):
+            raise errors.ConfigError(
+                f"{place.shown}: a store syncs with a Postgres server",
+                hint="dynostore sync --to postgresql://user@host/database",
+            )
+        self.database.connect_params.update(_KEEPALIVE)
+
+    def connect(self) -> None:
+        """Open the session.
+
+        :raises RemoteUnavailable: nobody answers.
+        :raises AccessDenied: the credentials are refused.
+        """
+        self.database.connect()
+        self.execute(f"SET lock_timeout = {literal(_LOCK_TIMEOUT)}")
+
+    def close(self) -> None:
+        """End the session; what it had not committed never happened."""
+        self.database.shut()
+
+    @property
+    def connection(self) -> Any:
+        """The psycopg2 connection, in autocommit mode: transactions are written out in SQL."""
+        return self.database.connection()
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run statements in one round trip; give the rows of the last one."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, values or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def one(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
+        """Give the first row, or None."""
+        rows = self.execute(sql, values)
+        return rows[0] if rows else None
+
+    # -- set-up ------------------------------------------------------------------------------
+
+    def ensure(self) -> ServerIdentity:
+        """Make sure that the server can be synced with, setting up an empty one.
+
+        :raises SchemaBehind: its tables are older than this program's; nothing was written.
+        :raises SchemaTooNew: its tables or its protocol are newer.
+        :raises AccessDenied: it must be set up, and these credentials may not.
+        """
+        Migrator(self.database).ensure()
+        if not self._has_sync_schema():
+            self._in_setup(self._create_sync_schema)
+        if self._unattached():
+            self._in_setup(self._attach)
+        return self.identity()
+
+    def identity(self) -> ServerIdentity:
+        """Ask the server who it is.
+
+        :raises SchemaTooNew: its sync protocol is newer than this program's.
+        """
+        row = self.one(
+            "SELECT id::text, incarnation, protocol,"
+            " (SELECT coalesce(max(seq), 0) FROM dynostore_sync.tick) FROM dynostore_sync.server"
+        )
+        if row is None:
+            raise errors.SchemaError(f"{self.place.shown}: dynostore_sync.server is empty")
+        if row[2] > PROTOCOL:
+            raise errors.SchemaTooNew(
+                f"{self.place.shown}: speaks sync protocol {row[2]}, this program {PROTOCOL}",
+                hint="pip install --upgrade dynostore",
+            )
+        return ServerIdentity(row[0], row[1], row[3])
+
+    def _has_sync_schema(self) -> bool:
+        return self.one("SELECT to_regclass('dynostore_sync.server') IS NOT NULL") == (True,)
+
+    def _in_setup(self, act: Any) -> None:
+        """Run DDL in one transaction, alone among those who set up this server."""
+        try:
+            self.execute(f"BEGIN; SELECT pg_advisory_xact_lock({_SETUP_LOCK})")
+            act()
+            self.execute("COMMIT")
+        except Exception:
+            self.rollback()
+            raise
+
+    def _create_sync_schema(self) -> None:
+        if self._has_sync_schema():
+            return
+        script = importlib.resources.files(__package__).joinpath("server.sql")
+        self.execute(script.read_text(encoding="utf-8"))
+        self.execute(
+            "INSERT INTO dynostore_sync.server (id, incarnation, protocol) VALUES (%s, %s, %s)",
+            (str(uuid.uuid4()), secrets.randbits(63) or 1, PROTOCOL),
+        )
+
+    def _unattached(self) -> list[Table]:
+        """Give the tables whose sync columns or triggers are missing.
+
+        A dump of one schema restores tables without the triggers of another's functions.
+        """
+        rows = self.execute(
+            "SELECT c.relname, (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid"
+            " AND a.attname = ANY(%s) AND NOT a.attisdropped),"
+            " (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = c.oid"
+            " AND g.tgname LIKE 'zz\\_sync\\_%%' AND g.tgenabled <> 'D')"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')",
+            (list(SYNC_COLUMNS),),
+        )
+        found = {name: (columns, triggers) for name, columns, triggers in rows}
+        return [t for t in self.tables.values() if found.get(t.name) != (len(SYNC_COLUMNS), 7)]
+
+    def _attach(self) -> None:
+        for table in self._unattached():
+            self.execute(
+                "SELECT dynostore_sync.attach(format('%%I.%%I', current_schema(), %s)::regclass,"
+                " %s)",
+                (table.name, table.key.name),
+            )
+
+    def rollback(self) -> None:
+        """Give up the open transaction; a connection that is gone has done so already."""
+        import psycopg2
+
+        try:
+            self.execute("ROLLBACK")
+        except psycopg2.Error as exc:
+            if sqlstate(exc) is not None:
+                raise
+
+    # -- nodes -------------------------------------------------------------------------------
+
+    def lock_node(self, node_id: str) -> tuple[bool, int | None]:
+        """Begin a transaction and give (known, token) of a node.
+
+        Waits for a transaction of a client that died and whose COMMIT may still arrive.
+        """
+        self.execute("BEGIN")
+        row = self.one("SELECT token FROM dynostore_sync.node WHERE id = %s FOR UPDATE", (node_id,))
+        return (row is not None, row[0] if row else None)
+
+    def register(self, node_id: str, name: str) -> None:
+        """Make the node known, inside the open transaction."""
+        self.execute(
+            "INSERT INTO dynostore_sync.node (id, name, schema_version) VALUES (%s, %s, %s)"
+            " ON CONFLICT (id) DO NOTHING",
+            (node_id, name, step_names()[-1]),
+        )
+
+    def node_number(self, node_id: str) -> int:
+        """Give the short number that rows carry in ``sync_node``."""
+        row = self.one("SELECT no FROM dynostore_sync.node WHERE id = %s", (node_id,))
+        if row is None:
+            raise errors.IdentityMismatch(
+                f"{self.place.shown}: does not know this node any more", hint="dynostore sync"
+            )
+        return int(row[0])
+
+    def batch(self, node_id: str, token: int) -> tuple[int, list[dict[str, Any]]] | None:
+        """Give (clock, exceptions) of one of the node's committed batches, or None."""
+        row = self.one(
+            "SELECT seq, exceptions::text FROM dynostore_sync.node_history"
+            " WHERE node = %s AND token = %s",
+            (node_id, token),
+        )
+        return (row[0], json.loads(row[1])) if row else None
+
+    def trim_history(self, node_id: str, kept: int) -> None:
+        """Forget the oldest batches of a node."""
+        self.execute(
+            "DELETE FROM dynostore_sync.node_history WHERE node = %s AND seq <= (SELECT seq"
+            " FROM dynostore_sync.node_history WHERE node = %s ORDER BY seq DESC"
+            " LIMIT 1 OFFSET %s)",
+            (node_id, node_id, kept),
+        )
+
+    def incarnations(self) -> dict[int, int]:
+        """Give the earlier incarnations and the clock at which each ended."""
+        rows = self.execute("SELECT incarnation, cut FROM dynostore_sync.ancestor")
+        return dict(rows)
+
+    def begin_incarnation(self, ended: Iterable[int], cut: int) -> int:
+        """Start a new incarnation, inside the open transaction; give its number.
+
+        :param ended: the incarnations that end, at the clock ``cut``.
+        """
+        new = secrets.randbits(63) or 1
+        for incarnation in ended:
+            self.execute(
+                "INSERT INTO dynostore_sync.ancestor (incarnation, cut) VALUES (%s, %s)"
+                " ON CONFLICT (incarnation) DO NOTHING",
+                (incarnation, cut),
+            )
+        self.execute("UPDATE dynostore_sync.server SET incarnation = %s", (new,))
+        return new
+
+    def raise_clock(self, least: int) -> None:
+        """Make every later number greater than ``least``, inside the open transaction.
+
+        With the clock's lock held, since setval could otherwise take back a number just given.
+        """
+        self.execute(
+            "SELECT setval('dynostore_sync.seq', greatest(dynostore_sync.take(), %s))", (least,)
+        )

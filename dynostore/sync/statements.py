@@ -1,0 +1,248 @@
+"""The SQL that judges and applies one batch on the server, in one round trip.
+
+A batch lies in the temporary table ``dynostore_push``. Everything from the clock to COMMIT is one
+string, so that no lock that others need is held while anything travels over the network. What was
+not applied as sent is written to ``node_history`` in the same transaction; the acknowledgement
+reads it there, after a crash as after a normal commit.
+"""
+
+from __future__ import annotations
+
+from dynostore.sync.tables import Column, Table, literal, quoted
+
+TOKEN_MOVED = "DY001"  # noqa: S105 - a SQLSTATE
+"""SQLSTATE: somebody else, a copy of this file, synced under this node's name meanwhile."""
+
+_CLOCK_LOCK_TIMEOUT = "200ms"
+
+_MERGED = {"max": "greatest({t}, {p})", "min": "least({t}, {p})"}
+
+
+def begin(table: Table, op: str, *, with_bases: bool) -> str:
+    """Give what opens a batch's transaction and makes its temporary table."""
+    columns = table.column_list if op == "p" else table.key.quoted
+    if with_bases:
+        columns += ", NULL::bigint AS sync_base, NULL::bigint AS sync_base_seq"
+        columns += ", NULL::boolean AS sync_keep"
+    return (
+        "BEGIN; SET LOCAL dynostore_sync.apply = 'on'; "
+        f"CREATE TEMP TABLE dynostore_push ON COMMIT DROP AS"
+        f" SELECT {columns} FROM {table.quoted} WITH NO DATA"
+    )
+
+
+COPY_IN = "COPY dynostore_push FROM STDIN"
+
+
+def finish(
+    table: Table, op: str, *, fresh: bool, node: str, number: int, old: int | None, token: int
+) -> str:
+    """Give what judges and applies the batch, and commits.
+
+    :param op: ``p`` for puts, ``d`` for deletes.
+    :param fresh: True: no row of it was ever seen on the server, so a plain INSERT is tried first.
+    :param number: the node's short number.
+    :param old: the node's token before this batch.
+    """
+    apply = _puts(table, fresh, number, token) if op == "p" else _deletes(table, number, token)
+    return f"""DO $push$
+DECLARE
+    n bigint;
+    fresh boolean := {str(fresh).lower()};
+    outcome jsonb := '[]';
+BEGIN
+    UPDATE dynostore_sync.node SET token = {token}, last_seen = now()
+        WHERE id = {literal(node)} AND token IS NOT DISTINCT FROM {"NULL" if old is None else old};
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the token of node % has moved', {literal(node)}
+            USING ERRCODE = '{TOKEN_MOVED}';
+    END IF;
+{apply}
+    INSERT INTO dynostore_sync.node_history (node, token, seq, exceptions)
+        VALUES ({literal(node)}, {token}, n, outcome);
+END $push$; COMMIT"""
+
+
+# After the clock is taken only foreign-key checks and inserts of the same key can still wait, and
+# everybody's commit waits behind them.
+_TAKE = f"""n := dynostore_sync.take();
+    PERFORM set_config('lock_timeout', '{_CLOCK_LOCK_TIMEOUT}', true);"""
+
+# Rows are locked in key order, in a statement of their own and before the clock: a join deadlocked,
+# and the other order makes plain SQL users the victims. The verdict is a new statement, so that it
+# sees what was committed while this one waited.
+_LOCK = """PERFORM 1 FROM {t} WHERE {k} IN (SELECT {k} FROM dynostore_push)
+        ORDER BY {k} FOR UPDATE;"""
+
+
+def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
+    t, k, name = table.quoted, table.key.quoted, literal(table.name)
+    columns = table.column_list
+    stamped = f"({columns}, sync_rev, sync_seq, sync_node)"
+    sent = ", ".join(f"p.{c.quoted}" for c in table.columns)
+    plain = f"""
+    BEGIN
+        {_TAKE}
+        INSERT INTO {t} {stamped}
+            SELECT {columns}, {token}, n, {number} FROM dynostore_push;
+        IF EXISTS (SELECT 1 FROM dynostore_sync.tombstone b JOIN dynostore_push p
+                   ON b.tbl = {name} AND b.key = p.{k}::text) THEN
+            RAISE EXCEPTION 'some were deleted elsewhere' USING ERRCODE = 'DY002';
+        END IF;
+    EXCEPTION WHEN integrity_constraint_violation OR SQLSTATE 'DY002' THEN
+        fresh := false;
+    END;"""
+    return f"""{plain if fresh else ""}
+    IF NOT fresh THEN
+    ALTER TABLE dynostore_push ADD COLUMN IF NOT EXISTS sync_base bigint,
+        ADD COLUMN IF NOT EXISTS sync_base_seq bigint,
+        ADD COLUMN IF NOT EXISTS sync_keep boolean;
+    {_LOCK.format(t=t, k=k)}
+    {_TAKE}
+    CREATE TEMP TABLE dynostore_verdict ON COMMIT DROP AS
+        SELECT p.{k} AS id, p.{k}::text AS key, t.sync_rev AS rev, t.sync_seq AS seq,
+            coalesce(p.sync_keep, false) AS keep, p.sync_base AS base,
+            CASE
+                WHEN t.{k} IS NOT NULL AND {_equal(table.columns)} THEN
+                    CASE WHEN t.sync_rev = p.sync_base THEN 'same' ELSE 'adopted' END
+                WHEN {_orphan(table)} THEN 'orphan'
+                WHEN t.{k} IS NULL AND (b.key IS NULL OR b.rev = p.sync_base) THEN 'insert'
+                WHEN t.{k} IS NULL THEN
+                    CASE WHEN p.sync_keep AND b.seq < p.sync_base_seq THEN 'insert' ELSE 'back' END
+                WHEN t.sync_rev = p.sync_base THEN 'update'
+                WHEN p.sync_keep AND t.sync_seq < p.sync_base_seq THEN 'forward'
+                {_merge_verdict(table)}
+                ELSE 'lost'
+            END AS what
+        FROM dynostore_push p
+        LEFT JOIN {t} t ON t.{k} = p.{k}
+        LEFT JOIN dynostore_sync.tombstone b ON b.tbl = {name} AND b.key = p.{k}::text;
+    {
+        _archive(
+            table,
+            "t",
+            "'replaced by a row of another node'",
+            "forward",
+            "t.sync_rev, t.sync_seq, t.sync_node",
+        )
+    }
+    {_archive(table, "p", "'lost to a newer version'", "lost", f"{token}, n, {number}")}
+    INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
+        SELECT b.tbl, b.key, b.rev, b.seq, b.node, 'deletion undone by a later version'
+        FROM dynostore_sync.tombstone b JOIN dynostore_verdict v ON b.key = v.key
+        WHERE b.tbl = {name} AND v.what = 'back';
+    DELETE FROM dynostore_sync.tombstone b USING dynostore_verdict v
+        WHERE b.tbl = {name} AND b.key = v.key AND v.what IN ('insert', 'back');
+    INSERT INTO {t} {stamped}
+        SELECT {sent}, CASE WHEN v.keep THEN v.base ELSE {token} END, n, {number}
+        FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
+        WHERE v.what IN ('insert', 'back');
+    UPDATE {t} t SET ({columns}, sync_rev, sync_seq, sync_node) =
+            ROW({sent}, CASE WHEN v.what = 'forward' THEN v.base ELSE {token} END, n, {number})
+        FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
+        WHERE t.{k} = p.{k} AND v.what IN ('update', 'forward');
+    {_merge(table, number, token)}
+    SELECT coalesce(jsonb_agg(jsonb_build_object('key', key, 'what', CASE
+            WHEN what IN ('insert', 'forward') THEN 'kept' ELSE what END,
+            'rev', CASE WHEN what IN ('insert', 'forward') THEN base ELSE rev END,
+            'seq', seq, 'keep', keep)), '[]')
+        INTO outcome FROM dynostore_verdict
+        WHERE what <> 'update' AND NOT (what = 'insert' AND NOT keep);
+    END IF;"""
+
+
+def _deletes(table: Table, number: int, token: int) -> str:
+    t, k, name = table.quoted, table.key.quoted, literal(table.name)
+    return f"""
+    {_LOCK.format(t=t, k=k)}
+    {_TAKE}
+    CREATE TEMP TABLE dynostore_verdict ON COMMIT DROP AS
+        SELECT p.{k} AS id, p.{k}::text AS key, coalesce(t.sync_rev, b.rev) AS rev,
+            coalesce(t.sync_seq, b.seq) AS seq,
+            coalesce(p.sync_keep, false) AS keep, p.sync_base AS base,
+            CASE
+                WHEN t.{k} IS NULL AND b.key IS NOT NULL THEN 'gone'
+                WHEN t.{k} IS NULL AND p.sync_base IS NULL THEN 'nothing'
+                WHEN t.{k} IS NULL THEN 'delete'
+                WHEN t.sync_rev IS DISTINCT FROM p.sync_base
+                    AND (p.sync_keep AND t.sync_seq < p.sync_base_seq) IS NOT TRUE THEN 'lost'
+                WHEN {_has_children(table)} THEN 'children'
+                ELSE 'delete'
+            END AS what
+        FROM dynostore_push p
+        LEFT JOIN {t} t ON t.{k} = p.{k}
+        LEFT JOIN dynostore_sync.tombstone b ON b.tbl = {name} AND b.key = p.{k}::text;
+    {_archive(table, "t", "'deleted'", "delete", "t.sync_rev, t.sync_seq, t.sync_node")}
+    INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
+        SELECT {name}, key, {token}, n, {number}, 'deletion lost to a newer version'
+        FROM dynostore_verdict WHERE what = 'lost';
+    DELETE FROM {t} t USING dynostore_verdict v WHERE t.{k} = v.id AND v.what = 'delete';
+    INSERT INTO dynostore_sync.tombstone (tbl, key, rev, seq, node)
+        SELECT {name}, key, CASE WHEN keep THEN base ELSE {token} END, n, {number}
+        FROM dynostore_verdict WHERE what = 'delete';
+    SELECT coalesce(jsonb_agg(jsonb_build_object('key', key, 'what',
+            CASE WHEN what = 'delete' THEN 'kept' ELSE what END,
+            'rev', CASE WHEN what = 'delete' THEN base ELSE rev END, 'seq', seq)), '[]')
+        INTO outcome FROM dynostore_verdict WHERE NOT (what = 'delete' AND NOT keep);"""
+
+
+def _equal(columns: tuple[Column, ...]) -> str:
+    ours = ", ".join(f"p.{c.quoted}" for c in columns)
+    theirs = ", ".join(f"t.{c.quoted}" for c in columns)
+    return f"ROW({theirs}) IS NOT DISTINCT FROM ROW({ours})"
+
+
+def _orphan(table: Table) -> str:
+    tests = [
+        f"p.{c.quoted} IS NOT NULL AND NOT EXISTS"
+        f" (SELECT 1 FROM {quoted(c.parent)} u WHERE u.{quoted(c.parent_key)} = p.{c.quoted})"
+        for c in table.columns
+        if c.parent and c.parent_key
+    ]
+    return " OR ".join(tests) or "false"
+
+
+def _has_children(table: Table) -> str:
+    tests = [
+        f"EXISTS (SELECT 1 FROM {quoted(child)} u WHERE u.{quoted(column)} = t.{table.key.quoted})"
+        for child, column in table.children
+    ]
+    return " OR ".join(tests) or "false"
+
+
+def _merge_verdict(table: Table) -> str:
+    if not any(c.merge for c in table.columns):
+        return ""
+    fixed = tuple(c for c in table.columns if not c.merge)
+    return f"WHEN {_equal(fixed)} THEN 'merged'"
+
+
+def _merge(table: Table, number: int, token: int) -> str:
+    """Write what two nodes' values make together, unless the server's are that already."""
+    merging = [c for c in table.columns if c.merge]
+    if not merging:
+        return ""
+    values = {
+        c.quoted: _MERGED[str(c.merge)].format(t=f"t.{c.quoted}", p=f"p.{c.quoted}")
+        for c in merging
+    }
+    k = table.key.quoted
+    return f"""UPDATE {table.quoted} t
+        SET ({", ".join(values)}, sync_rev, sync_seq, sync_node) =
+            ROW({", ".join(values.values())}, {token}, n, {number})
+        FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
+        WHERE t.{k} = p.{k} AND v.what = 'merged'
+        AND ROW({", ".join("t." + c for c in values)})
+            IS DISTINCT FROM ROW({", ".join(values.values())});"""
+
+
+def _archive(table: Table, alias: str, why: str, what: str, stamps: str) -> str:
+    """Keep the image of the rows with one verdict: of the server's (t) or of mine (p)."""
+    k = table.key.quoted
+    image = ", ".join(f"{alias}.{c.quoted}" for c in table.columns)
+    source = table.quoted if alias == "t" else "dynostore_push"
+    return f"""INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why, image)
+        SELECT {literal(table.name)}, v.key, {stamps}, {why},
+            to_json((SELECT x FROM (SELECT {image}) x))::text
+        FROM {source} {alias} JOIN dynostore_verdict v ON v.id = {alias}.{k}
+        WHERE v.what = '{what}';"""

@@ -1,0 +1,100 @@
+"""What waits to be synced, since when nothing moved, and what is wrong; reads only the file."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+from dynostore.database import SqliteFile
+from dynostore.driver_errors import translated
+from dynostore.models import REPLICATED
+from dynostore.store import Store
+from dynostore.sync.run import require_file
+from dynostore.sync.tables import quoted
+
+
+@dataclasses.dataclass(frozen=True)
+class SyncStatus:
+    """The state of one file's sync.
+
+    :ivar node_id: None before the first sync.
+    :ivar waiting: rows to send, by table; tables without any are left out.
+    :ivar last_success_at: when rows last moved, UTC text; a sync with nothing to do writes nothing.
+    :ivar last_error: of the last sync, None when it succeeded.
+    """
+
+    node_id: str | None
+    node_name: str | None
+    server_id: str | None
+    waiting: dict[str, int]
+    conflicts: int
+    rejects: int
+    last_success_at: str | None
+    last_error: str | None
+    last_error_at: str | None
+
+    @property
+    def exit_code(self) -> int:
+        """1 when something waits or needs a person, else 0."""
+        return int(bool(self.waiting or self.conflicts or self.rejects or self.last_error))
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all of it with stable keys."""
+        return dataclasses.asdict(self)
+
+
+def sync_status(store: Store) -> SyncStatus:
+    """Tell how far the file is behind, without asking the server; writes nothing.
+
+    Before the first sync every row waits.
+
+    :raises ConfigError: the store is not a SQLite file.
+    """
+    database = require_file(store)
+    with translated(database.shown), closing(_opened(database)) as connection:
+        if not _has_table(connection, "sync_meta"):
+            return SyncStatus(None, None, None, _all_rows(connection), 0, 0, None, None, None)
+        row = connection.execute(
+            "SELECT node_id, node_name, server_id, last_success_at, last_error, last_error_at"
+            " FROM sync_meta"
+        ).fetchone()
+        waiting = connection.execute(
+            "SELECT tbl, count(DISTINCT key) FROM sync_log WHERE tbl IS NOT NULL"
+            " GROUP BY tbl ORDER BY tbl"
+        )
+        return SyncStatus(
+            node_id=row[0],
+            node_name=row[1],
+            server_id=row[2],
+            waiting=dict(waiting.fetchall()),
+            conflicts=_count(connection, "sync_conflict"),
+            rejects=_count(connection, "sync_reject"),
+            last_success_at=row[3],
+            last_error=row[4],
+            last_error_at=row[5],
+        )
+
+
+def _opened(database: SqliteFile) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{database.path.as_uri()}?mode=ro", uri=True, timeout=database.settings.busy_timeout_s
+    )
+
+
+def _has_table(connection: sqlite3.Connection, name: str) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)
+    )
+    return found.fetchone() is not None
+
+
+def _count(connection: sqlite3.Connection, table: str) -> int:
+    return int(connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0])
+
+
+def _all_rows(connection: sqlite3.Connection) -> dict[str, int]:
+    names = [model._meta.table_name for model in REPLICATED]
+    counts = {n: _count(connection, n) for n in names if _has_table(connection, n)}
+    return {name: count for name, count in counts.items() if count}

@@ -1,0 +1,138 @@
+"""What the sync knows of each replicated table, read from its model once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import peewee
+
+from dynostore.errors import ConfigError
+from dynostore.models.base import key_field
+
+SYNC_COLUMNS = ("sync_rev", "sync_seq", "sync_node")
+"""The server's bookkeeping columns; the models never select them."""
+
+_KINDS = {
+    "TEXT": "text",
+    "VARCHAR": "text",
+    "BIGINT": "integer",
+    "INT": "integer",
+    "DOUBLE": "real",
+    "FLOAT": "real",
+    "UTCTIME": "time",
+    "JSON": "json",
+    "UUID": "uuid",
+    "BOOL": "boolean",
+    "BLOB": "bytes",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column.
+
+    :ivar kind: text, integer, real, time, json, uuid, boolean or bytes.
+    :ivar max_length: characters that the server takes; None where there is no limit.
+    :ivar parent: the table that it refers to, or None; and that table's key column.
+    :ivar merge: max or min, where two nodes' values need no person to choose; else None.
+    """
+
+    name: str
+    kind: str
+    null: bool
+    max_length: int | None = None
+    parent: str | None = None
+    parent_key: str | None = None
+    merge: str | None = None
+
+    @property
+    def quoted(self) -> str:
+        """The name, ready for SQL."""
+        return quoted(self.name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """One replicated table.
+
+    :ivar children: (table, column) of every foreign key that refers to it.
+    """
+
+    name: str
+    key: Column
+    columns: tuple[Column, ...]
+    children: tuple[tuple[str, str], ...]
+
+    @property
+    def quoted(self) -> str:
+        """The name, ready for SQL."""
+        return quoted(self.name)
+
+    @property
+    def column_list(self) -> str:
+        """All columns, quoted, with commas between."""
+        return ", ".join(column.quoted for column in self.columns)
+
+    @property
+    def references(self) -> list[Column]:
+        """The columns that refer to a parent."""
+        return [column for column in self.columns if column.parent is not None]
+
+
+def quoted(name: str) -> str:
+    """Quote a name for both databases."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Quote a text for both databases."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def describe(models: Sequence[type[peewee.Model]]) -> dict[str, Table]:
+    """Describe the models' tables, parents before children.
+
+    :raises ConfigError: a column of a type that cannot replicate.
+    """
+    children: dict[str, list[tuple[str, str]]] = {}
+    for model in models:
+        for field in _references(model):
+            parent = field.rel_model._meta.table_name
+            children.setdefault(parent, []).append((model._meta.table_name, field.column_name))
+    return {
+        model._meta.table_name: _table(model, children.get(model._meta.table_name, []))
+        for model in peewee.sort_models(models)
+    }
+
+
+def _table(model: type[peewee.Model], children: Iterable[tuple[str, str]]) -> Table:
+    merges = dict(getattr(model, "MERGES", {}))
+    columns = {
+        name: _column(model, field, merges.get(name)) for name, field in model._meta.columns.items()
+    }
+    return Table(
+        model._meta.table_name,
+        columns[key_field(model).column_name],
+        tuple(columns.values()),
+        tuple(children),
+    )
+
+
+def _column(model: type[peewee.Model], field: peewee.Field, merge: str | None) -> Column:
+    plain = field.rel_field if isinstance(field, peewee.ForeignKeyField) else field
+    kind = _KINDS.get(plain.field_type)
+    if kind is None:
+        raise ConfigError(
+            f"{model._meta.table_name}.{field.column_name}: a {plain.field_type} cannot replicate"
+        )
+    parent = parent_key = None
+    if isinstance(field, peewee.ForeignKeyField):
+        parent = field.rel_model._meta.table_name
+        parent_key = field.rel_field.column_name
+    limit = getattr(plain, "max_length", None)
+    return Column(field.column_name, kind, bool(field.null), limit, parent, parent_key, merge)
+
+
+def _references(model: type[peewee.Model]) -> list[peewee.ForeignKeyField]:
+    return [f for f in model._meta.sorted_fields if isinstance(f, peewee.ForeignKeyField)]
