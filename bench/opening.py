@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sqlite3
 import statistics
@@ -62,11 +63,12 @@ def _processes(path: Path) -> dict[str, Callable[[], object]]:
         "python -c pass": [python, "-c", "pass"],
         "import dynostore": [python, "-c", "import dynostore"],
         "from dynostore import Store": [python, "-c", "from dynostore import Store"],
-        "import sqlalchemy": [python, "-c", "import sqlalchemy"],
         "open an existing file": [python, "-c", opening],
         "dynostore --help": [*command, "--help"],
         "dynostore runs list": listing,
     }
+    if importlib.util.find_spec("sqlalchemy"):
+        commands["import sqlalchemy"] = [python, "-c", "import sqlalchemy"]
     return {what: _process(argv) for what, argv in commands.items()}
 
 
