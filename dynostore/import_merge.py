@@ -1,0 +1,149 @@
+"""Bringing together what the source says now, what it said before, and what the store holds.
+
+Column by column: where only one side changed its value is taken, where both did the store's stays
+and is named. What a model merges without a person (``updated_at`` by ``max``) is merged here too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from dynostore.fields import UtcTimeField, time_text
+from dynostore.models.base import Record, checked, key_field
+
+Existing = Literal["merge", "skip", "update"]
+
+Values = Mapping[str, Any]
+
+
+@dataclasses.dataclass(slots=True)
+class CheckedRow:
+    """A row that passed the check at the door.
+
+    :ivar values: by column name, all columns.
+    """
+
+    model: type[Record]
+    key: Any
+    values: dict[str, Any]
+
+    @property
+    def table(self) -> str:
+        """The name of its table."""
+        return str(self.model._meta.table_name)
+
+    def as_record(self) -> Record:
+        """Give it as the record that a repository takes."""
+        record = self.model()
+        for column, field in self.model._meta.columns.items():
+            record.__data__[field.name] = self.values[column]
+        return record
+
+
+def check_row(model: type[Record], values: Values) -> CheckedRow:
+    """Check whole values, columns that are not given being empty.
+
+    :raises InvalidValue: names the first column whose value breaks a rule.
+    """
+    columns = model._meta.columns
+    found = checked(model, {column: values.get(column) for column in columns})
+    row = {column: found[field.name] for column, field in columns.items()}
+    return CheckedRow(model, row[key_field(model).column_name], row)
+
+
+@dataclasses.dataclass(slots=True)
+class Merged:
+    """One row after the merge.
+
+    :ivar values: what the store should hold.
+    :ivar base: what the next merge compares with: the source's values, except where the store's
+        was kept, so that the difference is seen again.
+    :ivar kept: the columns in which the store's value stayed against the source's.
+    :ivar changed: whether the store must be written.
+    """
+
+    values: dict[str, Any]
+    base: dict[str, Any]
+    kept: list[str]
+    changed: bool
+
+
+def merge_row(
+    model: type[Record], base: Values, mine: Values, theirs: Values, existing: Existing
+) -> Merged:
+    """Merge one row that is in the store already.
+
+    :param base: what the source said when it was last taken over; empty when it never was.
+    :param mine: what the store holds.
+    :param theirs: what the source says.
+    :param existing: ``update``: the source's value is taken wherever it has or had one.
+    """
+    merged = Merged({}, dict(theirs), [], False)
+    for column, their in theirs.items():
+        my = mine[column]
+        before = base.get(column)
+        value = my
+        if their != my:
+            if existing == "update":
+                # What the source never spoke of is not its to clear.
+                value = my if their is None and before is None else their
+            elif my == before:
+                value = their
+            elif their != before:
+                value = _merged_value(model.MERGES.get(column), my, their)
+                if value is _CONFLICT:
+                    value = my
+                    merged.kept.append(column)
+                    merged.base[column] = before
+        merged.values[column] = value
+        merged.changed |= value is not my and value != my
+    return merged
+
+
+_CONFLICT = object()
+
+
+def _merged_value(how: str | None, my: Any, their: Any) -> Any:
+    if my is None or their is None:
+        return _CONFLICT
+    if how == "max":
+        return max(my, their)
+    if how == "min":
+        return min(my, their)
+    if how == "union" and isinstance(my, list) and isinstance(their, list):
+        return my + [item for item in their if item not in my]
+    return _CONFLICT
+
+
+def image_of(row: CheckedRow, children: Sequence[CheckedRow]) -> dict[str, Any]:
+    """Give what a record and its children say, as JSON: by column, those without a value left out.
+
+    ``{"values": {...}, "children": {table: {key: {...}}}}``; :func:`base_of` reads it.
+    """
+    by_table: dict[str, dict[str, Any]] = {}
+    for child in children:
+        by_table.setdefault(child.table, {})[child.key] = _as_json(child)
+    return {"values": _as_json(row), "children": by_table}
+
+
+def _as_json(row: CheckedRow) -> dict[str, Any]:
+    return {
+        column: time_text(value) if type(value) is dt.datetime else value
+        for column, value in row.values.items()
+        if value is not None
+    }
+
+
+def base_of(model: type[Record], image: Any) -> dict[str, Any]:
+    """Give one row of an image as values by column; nothing where there is no such row."""
+    columns = model._meta.columns
+    return {
+        column: field.python_value(image[column])
+        if isinstance(field, UtcTimeField)
+        else image[column]
+        for column, field in columns.items()
+        if column in image
+    }

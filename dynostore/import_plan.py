@@ -1,0 +1,240 @@
+"""Deciding what an import does with each record, alike for a dry run and a real one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from dynostore.fields import utc_now
+from dynostore.ids import derived_id
+from dynostore.import_merge import (
+    CheckedRow,
+    Existing,
+    base_of,
+    check_row,
+    image_of,
+    merge_row,
+)
+from dynostore.import_report import Entry
+from dynostore.legacy import SourceRecord
+from dynostore.models import Import, Record
+from dynostore.models.base import key_field
+from dynostore.repositories import ImportRepository
+
+Taken = tuple[str | None, str, str]
+"""Of what was imported before: its content hash, its place and what became of it."""
+
+
+@dataclasses.dataclass(slots=True)
+class CheckedSource:
+    """A source record that the store can hold.
+
+    :ivar import_id: the key of its row in ``imports``: by kind, table and key, so that a directory
+        may move.
+    """
+
+    source: SourceRecord
+    row: CheckedRow
+    children: list[CheckedRow]
+    import_id: str
+
+
+def check_source(source: SourceRecord, kind: str) -> CheckedSource:
+    """Check a record and all its children at the door.
+
+    :raises InvalidValue: names the first column whose value the store cannot hold.
+    """
+    row = check_row(source.model, source.values)
+    children = [check_row(model, values) for model, values in source.children]
+    identity = derived_id("imports", kind, f"{row.table}\x1f{row.key}")
+    return CheckedSource(source, row, children, identity)
+
+
+@dataclasses.dataclass(slots=True)
+class Plan:
+    """What is to be done with one record.
+
+    :ivar rows: what the store must write; empty where nothing changes.
+    :ivar records_import: whether the row in ``imports`` is written.
+    :ivar base: what the next import compares with, the record first, then its children.
+    """
+
+    item: CheckedSource
+    outcome: str
+    rows: list[CheckedRow] = dataclasses.field(default_factory=list)
+    kept: list[str] = dataclasses.field(default_factory=list)
+    reason: str | None = None
+    records_import: bool = False
+    base: list[CheckedRow] = dataclasses.field(default_factory=list)
+
+    def entry(self) -> Entry:
+        """Give its line in the report."""
+        source = self.item.source
+        return Entry(
+            path=source.path,
+            outcome=self.outcome,
+            reason=self.reason,
+            files=source.files,
+            table=self.item.row.table,
+            key=str(self.item.row.key),
+            kept=self.kept,
+        )
+
+    def import_record(self, kind: str) -> Import:
+        """Give the row for ``imports``."""
+        source = self.item.source
+        return Import(
+            id=self.item.import_id,
+            kind=kind,
+            source_path=source.place,
+            record_table=self.item.row.table,
+            record_key=str(self.item.row.key),
+            content_hash=source.content_hash,
+            image=image_of(self.base[0], self.base[1:]),
+            status="kept" if self.kept else self.outcome,
+            reason=self.reason,
+            imported_at=utc_now(),
+        )
+
+
+class Planner:
+    """Compares source records with a store; reads only.
+
+    :param imports: the store's repository of what was imported; None is an empty store.
+    """
+
+    def __init__(self, imports: ImportRepository | None, existing: Existing) -> None:
+        self._imports = imports
+        self._existing = existing
+
+    def plan(self, batch: Sequence[CheckedSource]) -> list[Plan]:
+        """Give a plan for each record of a batch, in its order."""
+        if self._imports is None:
+            return [_creation(item, None) for item in batch]
+        seen = self._imports.seen([item.import_id for item in batch])
+        there = _keys_in_store(self._imports, batch)
+        plans: dict[str, Plan] = {}
+        to_merge: list[CheckedSource] = []
+        for item in batch:
+            taken = seen.get(item.import_id)
+            if item.row.key not in there[item.row.model]:
+                plans[item.import_id] = _creation(item, taken)
+            elif (plan := self._untouched(item, taken, there)) is not None:
+                plans[item.import_id] = plan
+            else:
+                to_merge.append(item)
+        if to_merge:
+            stored = _Stored(self._imports, to_merge)
+            for item in to_merge:
+                taken = seen.get(item.import_id)
+                plans[item.import_id] = _merge(item, taken, stored, self._existing)
+        return [plans[item.import_id] for item in batch]
+
+    def _untouched(
+        self, item: CheckedSource, taken: Taken | None, there: dict[type[Record], set[Any]]
+    ) -> Plan | None:
+        """Give the plan of a record that need not be compared; None where it must be."""
+        same = taken is not None and taken[0] == item.source.content_hash
+        if self._existing == "skip":
+            reason = None if same else "is in the store already; left alone"
+            return Plan(item, "same" if same else "skipped", reason=reason)
+        if self._existing == "update" or not same or taken is None:
+            return None
+        moved = taken[1] != item.source.place
+        complete = all(child.key in there[child.model] for child in item.children)
+        return Plan(item, "same") if complete and not moved and taken[2] != "kept" else None
+
+
+def _creation(item: CheckedSource, taken: Taken | None) -> Plan:
+    reason = None if taken is None else "was imported before and is no longer in the store"
+    rows = [item.row, *item.children]
+    return Plan(item, "created", rows, reason=reason, records_import=True, base=rows)
+
+
+def _merge(item: CheckedSource, taken: Taken | None, stored: _Stored, existing: Existing) -> Plan:
+    """Plan a record that is in the store and may differ from it."""
+    plan = Plan(item, "same")
+    image = stored.images.get(item.import_id) or {}
+    children_before = image.get("children", {})
+    for row in (item.row, *item.children):
+        mine = stored.rows[row.model].get(row.key)
+        if mine is None:
+            plan.rows.append(row)
+            plan.base.append(row)
+            continue
+        is_child = row is not item.row
+        before = (
+            children_before.get(row.table, {}).get(row.key) if is_child else image.get("values")
+        )
+        merged = merge_row(row.model, base_of(row.model, before or {}), mine, row.values, existing)
+        plan.base.append(CheckedRow(row.model, row.key, merged.base))
+        plan.kept += [f"{_name_of(row, is_child)}{column}" for column in merged.kept]
+        if merged.changed:
+            plan.rows.append(CheckedRow(row.model, row.key, merged.values))
+    if plan.rows:
+        plan.outcome = "updated"
+    elif plan.kept:
+        plan.outcome = "skipped"
+    if plan.kept:
+        plan.reason = "changed in the source and in the store, whose value stays: " + ", ".join(
+            plan.kept
+        )
+    known = taken is not None and taken[:2] == (item.source.content_hash, item.source.place)
+    settled = known and taken is not None and (taken[2] == "kept") == bool(plan.kept)
+    plan.records_import = bool(plan.rows) or not settled
+    return plan
+
+
+def _name_of(row: CheckedRow, is_child: bool) -> str:
+    if not is_child:
+        return ""
+    return f"{row.table} {row.values.get('filename', row.key)} "
+
+
+class _Stored:
+    """What the store holds of some records and their children.
+
+    :ivar images: what their sources said when they were last read, by import id.
+    :ivar rows: by table and key, values by column.
+    """
+
+    def __init__(self, imports: ImportRepository, items: Sequence[CheckedSource]) -> None:
+        self.images = imports.images([item.import_id for item in items])
+        self.rows: dict[type[Record], dict[Any, dict[str, Any]]] = {}
+        for item in items:
+            for row in (item.row, *item.children):
+                self.rows.setdefault(row.model, {})
+        for model in self.rows:
+            keys = [r.key for i in items for r in (i.row, *i.children) if r.model is model]
+            field = key_field(model)
+            for values in imports.stored(model, field, keys):
+                self.rows[model][values[field.column_name]] = values
+
+
+def _keys_in_store(
+    imports: ImportRepository, batch: Sequence[CheckedSource]
+) -> dict[type[Record], set[Any]]:
+    """Give the keys of the batch's rows that are in the store, by table."""
+    there: dict[type[Record], set[Any]] = {}
+    parents: dict[type[Record], list[Any]] = {}
+    for item in batch:
+        parents.setdefault(item.row.model, []).append(item.row.key)
+        for child in item.children:
+            there.setdefault(child.model, set())
+    child_models = list(there)
+    for model, keys in parents.items():
+        found = sorted({key for key, _ in imports.stored_keys(model, key_field(model), keys)})
+        there.setdefault(model, set()).update(found)
+        for child_model in child_models if found else ():
+            field = parent_field(child_model, model)
+            if field is not None:
+                there[child_model].update(
+                    k for k, _ in imports.stored_keys(child_model, field, found)
+                )
+    return there
+
+
+def parent_field(child: type[Record], parent: type[Record]) -> Any:
+    """Give the field of a child's table that refers to a parent's; None where none does."""
+    return next((f for f, model in child._meta.refs.items() if model is parent), None)

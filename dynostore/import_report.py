@@ -1,0 +1,142 @@
+"""What became of everything that an import found, in numbers that add up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from dynostore.legacy.source_tree import shown
+
+OUTCOMES = ("created", "updated", "same", "skipped", "invalid")
+
+
+@dataclasses.dataclass(slots=True)
+class Counts:
+    """How many ended in each outcome."""
+
+    created: int = 0
+    updated: int = 0
+    same: int = 0
+    skipped: int = 0
+    invalid: int = 0
+
+    @property
+    def found(self) -> int:
+        """The sum: all that there was."""
+        return sum(getattr(self, outcome) for outcome in OUTCOMES)
+
+    def add(self, outcome: str, count: int = 1) -> None:
+        """Count ``count`` more of an outcome."""
+        setattr(self, outcome, getattr(self, outcome) + count)
+
+    def to_json(self) -> dict[str, int]:
+        """Give the numbers by name, ``found`` first."""
+        return {"found": self.found, **{name: getattr(self, name) for name in OUTCOMES}}
+
+
+@dataclasses.dataclass(slots=True)
+class Entry:
+    """What became of one record, or of one file that belongs to none.
+
+    :ivar path: below the source, with ``/``.
+    :ivar reason: why it was skipped, is invalid, or was not taken in full.
+    :ivar files: how many files it stands for.
+    :ivar kept: the columns in which both the source and the store changed and the store's value
+        stayed, as ``status`` or ``run_files output/VE.csv sha256``.
+    """
+
+    path: str
+    outcome: str
+    reason: str | None = None
+    is_record: bool = True
+    files: int = 1
+    table: str | None = None
+    key: str | None = None
+    kept: Sequence[str] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all of it by stable names."""
+        return {
+            "path": self.path,
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "record": self.is_record,
+            "files": self.files,
+            "table": self.table,
+            # An id that is invalid may be made of bytes that are no text.
+            "key": None if self.key is None else shown(self.key),
+            "kept": list(self.kept),
+        }
+
+
+@dataclasses.dataclass(slots=True)
+class Remark:
+    """Something that a person should know about one path: a warning, or a difference."""
+
+    path: str
+    message: str
+
+    def to_json(self) -> dict[str, str]:
+        """Give both by name."""
+        return {"path": self.path, "message": self.message}
+
+
+@dataclasses.dataclass
+class ImportReport:
+    """What an import did, or would do.
+
+    :ivar source: the absolute path that was read.
+    :ivar kind: the reader that read it.
+    :ivar records: runs and the like, by outcome.
+    :ivar files: everything found on disk, by outcome; a record's files share its outcome.
+    :ivar entries: one for each record and each file that belongs to none, in order of paths.
+    :ivar warnings: what is in the store and yet not as one would expect, such as a checksum that
+        does not match.
+    :ivar differences: where reading back from the store gave something else than was written.
+    :ivar seconds: how long it took.
+    """
+
+    source: str
+    kind: str
+    dry_run: bool = False
+    existing: str = "merge"
+    records: Counts = dataclasses.field(default_factory=Counts)
+    files: Counts = dataclasses.field(default_factory=Counts)
+    entries: list[Entry] = dataclasses.field(default_factory=list)
+    warnings: list[Remark] = dataclasses.field(default_factory=list)
+    differences: list[Remark] = dataclasses.field(default_factory=list)
+    kept: int = 0
+    seconds: float = 0.0
+
+    def add(self, entry: Entry) -> None:
+        """Count an entry; it shares its outcome with its files."""
+        self.entries.append(entry)
+        self.files.add(entry.outcome, entry.files)
+        if entry.is_record:
+            self.records.add(entry.outcome)
+        self.kept += bool(entry.kept)
+
+    @property
+    def exit_code(self) -> int:
+        """3 where something is invalid, was kept back or reads back differently; else 0."""
+        incomplete = self.records.invalid or self.files.invalid or self.kept or self.differences
+        return 3 if incomplete else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the whole report by stable names; ``ok`` is whether the exit code is 0."""
+        return {
+            "ok": self.exit_code == 0,
+            "source": shown(self.source),
+            "kind": self.kind,
+            "dry_run": self.dry_run,
+            "existing": self.existing,
+            "exit_code": self.exit_code,
+            "records": self.records.to_json(),
+            "files": self.files.to_json(),
+            "kept": self.kept,
+            "items": [entry.to_json() for entry in self.entries],
+            "warnings": [remark.to_json() for remark in self.warnings],
+            "differences": [remark.to_json() for remark in self.differences],
+            "seconds": round(self.seconds, 3),
+        }

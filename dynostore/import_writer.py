@@ -1,0 +1,135 @@
+"""Writing an import's plans: a batch is one transaction, in which all of it is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dynostore.import_merge import CheckedRow
+from dynostore.import_plan import CheckedSource, Plan, Planner, parent_field
+from dynostore.import_report import Remark
+from dynostore.models import Record
+from dynostore.models.base import key_field
+from dynostore.repositories.base import Repository
+from dynostore.store import Store
+
+
+class _RefusedBatch(Exception):
+    """Rolls a batch back to its savepoint."""
+
+
+class BatchWriter:
+    """Writes batches of source records into a store, each with its rows of ``imports``."""
+
+    def __init__(self, store: Store, planner: Planner, kind: str) -> None:
+        self._store = store
+        self._planner = planner
+        self._kind = kind
+
+    def write(self, batch: Sequence[CheckedSource]) -> tuple[list[Plan], list[Remark]]:
+        """Write what the batch asks for, all or nothing, and compare the store with it.
+
+        :return: what was done with each record, in order, and where reading back gave something
+            else than was written.
+        :raises DynostoreError: the store failed; nothing of the batch is in it.
+        """
+        plans = self._planner.plan(batch)
+        if not any(plan.records_import for plan in plans):
+            return plans, []
+        with self._store.transaction():
+            # Again, now that nobody else can write: what was decided before may be outdated.
+            plans = self._planner.plan(batch)
+            self._write(plans)
+            # Before the others see it, so that no writer of theirs can look like a difference.
+            differences = [*self._read_back(plans)]
+        return plans, differences
+
+    def _write(self, plans: list[Plan]) -> None:
+        """Write, leaving out whole records of which the database refuses a part."""
+        while True:
+            records = _Records(self._kind, plans)
+            refused = None
+            try:
+                with self._store.transaction():
+                    for repository, rows in self._by_repository(records):
+                        refused = repository.put_many(rows)
+                        if refused:
+                            raise _RefusedBatch
+                return
+            except _RefusedBatch:
+                for refusal in refused or ():
+                    plan = records.plan_of(refusal.record)
+                    plan.outcome, plan.reason = "invalid", refusal.reason
+                    plan.rows, plan.kept, plan.records_import = [], [], False
+
+    def _by_repository(self, records: _Records) -> Iterator[tuple[Repository, list[Record]]]:
+        for repository in vars(self._store).values():
+            if isinstance(repository, Repository):
+                rows = [r for r in records.all if type(r) in repository.MODELS]
+                if rows:
+                    yield repository, rows
+
+    def _read_back(self, plans: Sequence[Plan]) -> Iterator[Remark]:
+        """Give every difference between what the store should hold and what it holds."""
+        written = [plan for plan in plans if plan.rows]
+        expected: dict[type[Record], dict[Any, tuple[Plan, CheckedRow]]] = {}
+        for plan in written:
+            for row in plan.rows:
+                expected.setdefault(row.model, {})[row.key] = (plan, row)
+        for model, rows in expected.items():
+            key = key_field(model)
+            found = {
+                values[key.column_name]: values
+                for values in self._store.imports.stored(model, key, list(rows))
+            }
+            for row_key, (plan, row) in rows.items():
+                stored = found.get(row_key)
+                if stored != row.values:
+                    yield Remark(plan.item.source.path, _difference(row, stored))
+        yield from self._surplus(written)
+
+    def _surplus(self, written: Sequence[Plan]) -> Iterator[Remark]:
+        """Give the children of new records that nobody wrote."""
+        created = {plan.item.row.key: plan for plan in written if plan.outcome == "created"}
+        models = {(plan.item.row.model, c.model) for plan in written for c in plan.item.children}
+        for model, child_model in sorted(models, key=str):
+            field = parent_field(child_model, model)
+            if field is None:
+                continue
+            parents = [key for key, plan in created.items() if plan.item.row.model is model]
+            ours = {
+                c.key
+                for plan in created.values()
+                for c in plan.item.children
+                if c.model is child_model
+            }
+            for key, parent in self._store.imports.stored_keys(child_model, field, parents):
+                if key not in ours:
+                    table = child_model._meta.table_name
+                    message = f"{table} {key}: is in the store and not in the source"
+                    yield Remark(created[parent].item.source.path, message)
+
+
+class _Records:
+    """The records that a batch of plans writes, each with its plan."""
+
+    def __init__(self, kind: str, plans: Sequence[Plan]) -> None:
+        self.all: list[Record] = []
+        self._plans: dict[int, Plan] = {}
+        for plan in plans:
+            if plan.records_import:
+                rows = [row.as_record() for row in plan.rows]
+                rows.append(plan.import_record(kind))
+                self.all += rows
+                self._plans.update((id(row), plan) for row in rows)
+
+    def plan_of(self, record: Record) -> Plan:
+        """Give the plan that a record is a part of."""
+        return self._plans[id(record)]
+
+
+def _difference(row: CheckedRow, stored: dict[str, Any] | None) -> str:
+    if stored is None:
+        return f"{row.table} {row.key}: was written and is not in the store"
+    columns = [column for column, value in row.values.items() if stored[column] != value]
+    return f"{row.table} {row.key}: reads back differently: {', '.join(columns)}"

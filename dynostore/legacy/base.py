@@ -1,0 +1,83 @@
+"""What every reader of an older tool's data gives: records, and findings about all the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol
+
+from dynostore.models.base import Record
+
+Row = tuple[type[Record], dict[str, Any]]
+"""A table, and a row's values by column name."""
+
+
+class Unreadable(ValueError):
+    """What stands in the source cannot be taken over; the message is the reason."""
+
+
+@dataclasses.dataclass(slots=True)
+class SourceRecord:
+    """One record of the older tool, as the store would hold it.
+
+    :ivar model: the record's table.
+    :ivar key: its key in that table.
+    :ivar values: its columns by name, the key's included.
+    :ivar children: the rows that belong to it, keys and references to it included.
+    :ivar path: where it was found, below the source's root, with ``/``; for people.
+    :ivar place: the same as an absolute path.
+    :ivar content_hash: SHA-256 in hex of all that it was read from. Equal content, equal hash:
+        names and bytes count, times of files and the place do not.
+    :ivar files: how many files it was read from.
+    :ivar warnings: what a person should know, although the record is good.
+    :ivar weight_bytes: about how much memory it holds.
+    """
+
+    model: type[Record]
+    key: str
+    values: dict[str, Any]
+    children: list[Row]
+    path: str
+    place: str
+    content_hash: str
+    files: int = 1
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    weight_bytes: int = 0
+
+
+@dataclasses.dataclass(slots=True)
+class Finding:
+    """Something in the source that becomes no record, and why.
+
+    :ivar outcome: ``skipped``: there is nothing to take over; ``invalid``: there may be.
+    :ivar is_record: True where a record is lost; False for a single file.
+    :ivar files: how many files share its fate.
+    """
+
+    path: str
+    outcome: Literal["skipped", "invalid"]
+    reason: str
+    is_record: bool = False
+    files: int = 1
+    key: str | None = None
+
+
+class Reader(Protocol):
+    """A reader of one older tool's data. It reads its source and nothing else, and never writes.
+
+    :ivar kind: the tool's short name, as in ``dynostore import --kind``.
+    """
+
+    kind: str
+
+    def detect(self, source: str) -> bool:
+        """Tell whether this tool's data is at the absolute path ``source``."""
+        ...
+
+    def read(self, source: str) -> Iterator[SourceRecord | Finding]:
+        """Give all that is there, in an order that depends on names alone.
+
+        Each file of the source is counted in exactly one of the records and findings. What cannot
+        be read is a finding and never an error.
+        """
+        ...

@@ -1,0 +1,86 @@
+"""Reading JSON that somebody else wrote: any flaw is a reason, none is a crash."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+from typing import Any
+
+from dynostore.legacy.base import Unreadable
+
+MAX_BYTES = 64 * 1024 * 1024
+"""A larger document is no description of a record; reading it would take many times its size."""
+
+# What JSON text can say and Postgres cannot hold. A surrogate pair is harmless and looks alike:
+# the value is looked at then.
+_SUSPICIOUS = re.compile(rb"NaN|Infinity|\\u0000|\\u[dD][89a-fA-F]")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def parse(data: bytes) -> tuple[Any, str | None]:
+    """Give a document's value, and a warning where it had to be read with indulgence.
+
+    A byte order mark is passed over, UTF-16 behind one is read.
+
+    :raises Unreadable: empty, too large, not UTF-8, not JSON, nested too deeply, or with a value
+        that Postgres cannot hold (NaN, NUL, half a surrogate pair), which is named by its path.
+    """
+    if len(data) > MAX_BYTES:
+        raise Unreadable(f"JSON of more than {MAX_BYTES // 2**20} MiB")
+    if not data.strip():
+        raise Unreadable("the file is empty")
+    warning = None
+    encoding = "utf-8"
+    if data.startswith(_BOMS):
+        encoding = "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-16"
+        warning = f"begins with a byte order mark; read as {encoding.upper().removesuffix('-SIG')}"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as exc:
+        raise Unreadable(f"not {encoding.upper()} at byte {exc.start}") from None
+    try:
+        value = json.loads(text)
+        if _SUSPICIOUS.search(data) or encoding == "utf-16":
+            _refuse_unstorable(value, "")
+    except RecursionError:
+        raise Unreadable("nested too deeply") from None
+    except json.JSONDecodeError as exc:
+        # A document that was cut off fails at its end, or in the string that has no end.
+        cut = exc.pos >= len(text.rstrip()) or exc.msg.startswith("Unterminated")
+        what = "truncated JSON" if cut else "not JSON"
+        raise Unreadable(f"{what}: {exc.msg}, line {exc.lineno} column {exc.colno}") from None
+    except Unreadable:
+        raise
+    except ValueError as exc:  # an integer of more than 4,300 digits
+        raise Unreadable(f"not JSON: {exc}") from None
+    return value, warning
+
+
+def parse_object(data: bytes) -> tuple[dict[str, Any], str | None]:
+    """Give a document that is an object at its top; see :func:`parse`."""
+    value, warning = parse(data)
+    if not isinstance(value, dict):
+        raise Unreadable(f"an object is expected at the top, not {type(value).__name__}")
+    return value, warning
+
+
+def _refuse_unstorable(value: Any, path: str) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _refuse_unstorable(key, f"a key in {path or 'the top'}")
+            _refuse_unstorable(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_unstorable(item, f"{path}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise Unreadable(f"{printable(path)}: NaN or infinity, which JSON does not have")
+    elif isinstance(value, str) and _UNSTORABLE.search(value):
+        raise Unreadable(f"{printable(path)}: NUL or half a surrogate pair in the text")
+
+
+def printable(text: str) -> str:
+    """Give text that any encoding and any JSON can hold, for messages."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")

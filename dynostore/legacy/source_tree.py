@@ -1,0 +1,113 @@
+"""Walking a directory of somebody else's: links, odd names and closed doors are findings."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from dynostore.legacy.base import Finding
+from dynostore.legacy.source_json import printable
+
+_OF_THE_SYSTEM = {".DS_Store", "Thumbs.db", "desktop.ini", ".gitkeep", ".gitignore"}
+
+
+@dataclasses.dataclass(slots=True)
+class Listing:
+    """What a directory holds, each by name and in the order of names.
+
+    :ivar files: the regular files that may be a part of a record.
+    :ivar directories: real ones; links are never followed.
+    :ivar findings: all the rest.
+    """
+
+    path: str
+    files: list[str]
+    directories: list[str]
+    findings: list[Finding]
+
+
+class SourceTree:
+    """The directories below a root.
+
+    :ivar root: absolute, with all links resolved.
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.realpath(root)
+        self._prefix = self.root.rstrip(os.sep) + os.sep
+
+    def relative(self, path: str) -> str:
+        """Give a path below the root in a form that can be printed, with ``/``; ``.`` the root."""
+        below = path.removeprefix(self._prefix) if path != self.root else "."
+        if os.sep != "/":
+            below = below.replace(os.sep, "/")
+        return below if below.isascii() else shown(below)
+
+    def list(self, path: str) -> Listing:
+        """Look into one directory; one that cannot be read is a finding itself."""
+        result = Listing(path, [], [], [])
+        try:
+            with os.scandir(path) as entries:
+                found = sorted(entries, key=_by_name)
+        except OSError as exc:
+            reason = f"the directory cannot be read: {exc.strerror or exc}"
+            result.findings.append(Finding(self.relative(path), "invalid", reason))
+            return result
+        for entry in found:
+            if entry.is_symlink():
+                result.findings.append(self._link(entry.path))
+            elif entry.is_dir(follow_symlinks=False):
+                result.directories.append(entry.name)
+            elif not entry.is_file(follow_symlinks=False):
+                self._skip(result, entry.path, "neither a file nor a directory")
+            elif (unwanted := _reason_to_skip(entry.name)) is not None:
+                self._skip(result, entry.path, unwanted)
+            elif not is_utf8(entry.name):
+                finding = Finding(self.relative(entry.path), "invalid", "its name is not UTF-8")
+                result.findings.append(finding)
+            else:
+                result.files.append(entry.name)
+        return result
+
+    def _skip(self, result: Listing, path: str, reason: str) -> None:
+        result.findings.append(Finding(self.relative(path), "skipped", reason))
+
+    def _link(self, path: str) -> Finding:
+        target = os.path.realpath(path)
+        if target != self.root and not target.startswith(self._prefix):
+            reason = f"a link out of the tree, to {shown(target)}; import that place by itself"
+            return Finding(self.relative(path), "invalid", reason)
+        if not os.path.lexists(target):
+            return Finding(self.relative(path), "skipped", "a link to nothing")
+        where = self.relative(target)
+        return Finding(self.relative(path), "skipped", f"a link; {where} is read where it lies")
+
+
+def _by_name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
+def is_utf8(name: str) -> bool:
+    """Tell whether a file system's name is text."""
+    if name.isascii():
+        return True
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(path: str) -> str:
+    """Give a path in a form that can be printed and stored, whatever bytes it is made of."""
+    return path if is_utf8(path) else printable(path)
+
+
+def _reason_to_skip(name: str) -> str | None:
+    if name.endswith(".tmp"):
+        return "a left-over temporary file"
+    if name.endswith((".pkl", ".pickle")):
+        return "a pickle: reading one can run any code"
+    if name in _OF_THE_SYSTEM:
+        return "not of the tool that wrote the rest"
+    return None
