@@ -189,7 +189,7 @@ class RunRepository(Repository):
         **values: Unpack[RunChanges],
     ) -> Run:
         _refuse_fixed(values)
-        created = created_at or utc_now()
+        created = utc_now() if created_at is None else created_at
         row = checked(
             Run,
             {
