@@ -26,14 +26,18 @@ def root() -> Path:
 @pytest.fixture
 def distribution() -> importlib.metadata.Distribution:
     """Give the installed distribution; tox always has one, a checkout alone has none."""
-    try:
-        found = importlib.metadata.distribution("dynostore")
-    except importlib.metadata.PackageNotFoundError:
+    # pip leaves dynostore.egg-info in a checkout; run from there, that one is found too.
+    found = [
+        candidate
+        for candidate in importlib.metadata.distributions(name="dynostore")
+        if Path(str(candidate.locate_file(""))).resolve() != ROOT
+    ]
+    if not found:
         return _not_installed("dynostore is not installed: pip install .")
-    origin = json.loads(found.read_text("direct_url.json") or "{}")
+    origin = json.loads(found[0].read_text("direct_url.json") or "{}")
     if origin.get("dir_info", {}).get("editable"):
         return _not_installed("dynostore is installed as editable")
-    return found
+    return found[0]
 
 
 def _not_installed(reason: str) -> importlib.metadata.Distribution:

@@ -44,3 +44,28 @@ def test_a_feature_loads_only_what_it_needs(
     run_python: Run, root: Path, code: str, kept_out: set[str]
 ) -> None:
     assert loaded(run_python, code, root) & kept_out == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (["sync", "--help"], 0, "Usage"),
+        (["sync", "--to", "postgresql://user@localhost/team"], 2, "dynostore[postgres]"),
+        (["--db", "postgresql://user@localhost/team", "runs", "list"], 2, "dynostore[postgres]"),
+        (["runs", "list"], 0, ""),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_without_the_extra_it_is_named_where_it_is_needed_and_only_there(
+    run_python: Run, root: Path, tmp_path: Path, words: list[str], exit_code: int, said: str
+) -> None:
+    code = (
+        "import sys; sys.modules['psycopg2'] = None  # as if it were not installed\n"
+        "from dynostore.cli import main; from dynostore import Store\n"
+        f"Store.open({str(tmp_path / 'store.db')!r}).close()\n"
+        f"words = ['--db', {str(tmp_path / 'store.db')!r}, *{words!r}]\n"
+        f"assert main(words) == {exit_code}"
+    )
+    done = run_python("-c", code, cwd=root)
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
