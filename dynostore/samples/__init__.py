@@ -1,0 +1,18 @@
+"""Demo data, shipped with the package: invented runs in the formats of the older tools.
+
+To add some: put files below a directory here, name it in ``package_data`` (setup.cfg), and give its
+path with a function as below.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def legacy_runs() -> Path:
+    """Give the directory of a few DynoAI runs in all four layouts.
+
+    Eleven directories of runs, one of them with a manifest that was cut off; a left-over temporary
+    file and a stale index lie among them, as in the wild.
+    """
+    return Path(__file__).parent / "legacy_runs"
