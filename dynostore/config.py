@@ -71,6 +71,9 @@ class Place:
         """The address without its password."""
         return mask(self.url)
 
+    def __repr__(self) -> str:
+        return f"<Place {self.shown} from {self.source}>"
+
 
 def locate(
     url: str | os.PathLike[str] | None = None,

@@ -7,6 +7,7 @@ place, :func:`dynostore.database.translated`. To add one: pick its exit code fro
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 
@@ -32,8 +33,8 @@ class DynostoreError(Exception):
         return self.message
 
     def __reduce__(self) -> Any:
-        # The constructors take more than the message; a worker process must be able to send any.
-        return type(self).__new__, (type(self), self.message), self.__dict__
+        # Exception's own forgets the keywords; a worker process must be able to send any error.
+        return partial(type(self), hint=self.hint, **self.data), (self.message,), self.__dict__
 
 
 class ConfigError(DynostoreError, ValueError):
@@ -64,6 +65,9 @@ class InvalidValue(DynostoreError, ValueError):
         super().__init__(f"{field}: {reason}", field=field, reason=reason, **data)
         self.field = field
         self.reason = reason
+
+    def __reduce__(self) -> Any:
+        return partial(type(self), **self.data), (), self.__dict__
 
 
 class NotFound(DynostoreError, LookupError):

@@ -1,0 +1,121 @@
+"""Data flows one way: no module imports one that stands above it, and equals stay apart."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import dynostore
+
+PACKAGE = Path(dynostore.__file__).parent
+
+# From bottom to top; a package's name stands for all of its modules. A module may import what is
+# below it, nothing else of its own line.
+LAYERS = (
+    ("dynostore", "dynostore.errors"),
+    ("dynostore.config", "dynostore.ids", "dynostore.fields", "dynostore.driver_errors"),
+    ("dynostore.database", "dynostore.backup"),
+    ("dynostore.models",),
+    ("dynostore.migrator", "dynostore.repositories"),
+    ("dynostore.legacy",),
+    ("dynostore.store",),
+    ("dynostore.samples", "dynostore.importer", "dynostore.sync"),
+    ("dynostore.cli",),
+    ("dynostore.__main__",),
+)
+# Parts of what would be one module if it were short.
+PARTS = {
+    "dynostore.migration_runner": "dynostore.migrator",
+    "dynostore.import_merge": "dynostore.importer",
+    "dynostore.import_plan": "dynostore.importer",
+    "dynostore.import_report": "dynostore.importer",
+    "dynostore.import_writer": "dynostore.importer",
+}
+# The readers know the records and nothing of the store that these will go to.
+NOT_BELOW = {
+    ("dynostore.legacy", "dynostore.database"),
+    ("dynostore.legacy", "dynostore.migrator"),
+    ("dynostore.legacy", "dynostore.repositories"),
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imports_of(name: str) -> Iterator[str]:
+    """Give the modules of the package that a module imports, late and for types alone too."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            whole = f"{node.module}.{{}}"
+            found = [
+                whole.format(alias.name)
+                if whole.format(alias.name) in MODULES
+                else str(node.module)
+                for alias in node.names
+            ]
+        else:
+            continue
+        yield from (module for module in found if module in MODULES)
+
+
+def family_of(name: str) -> str:
+    """Give the layer's entry that a module belongs to."""
+    name = PARTS.get(name, name)
+    owners = [
+        entry
+        for layer in LAYERS
+        for entry in layer
+        if name == entry or (entry != "dynostore" and name.startswith(f"{entry}."))
+    ]
+    assert owners, f"{name}: give it a place in LAYERS"
+    return max(owners, key=len)
+
+
+RANKS = {entry: rank for rank, layer in enumerate(LAYERS) for entry in layer}
+
+
+def violations() -> Iterator[str]:
+    for name in MODULES:
+        if name == "dynostore":
+            continue  # what users import: it loads each name at first use
+        family = family_of(name)
+        for imported in imports_of(name):
+            other = family_of(imported)
+            if other == family:
+                continue
+            if RANKS[other] >= RANKS[family] or (family, other) in NOT_BELOW:
+                yield f"{name} imports {imported}"
+
+
+def test_no_module_imports_one_above_or_beside_it() -> None:
+    assert sorted(violations()) == []
+
+
+def test_repositories_do_not_import_each_other() -> None:
+    package = "dynostore.repositories"
+    for name in MODULES:
+        if name.startswith(f"{package}."):
+            siblings = {i for i in imports_of(name) if i.startswith(package)}
+            assert siblings <= {f"{package}.base"}, name
+
+
+def test_nothing_imports_the_migrations_by_name() -> None:
+    for name, path in MODULES.items():
+        text = path.read_text(encoding="utf-8")
+        assert "import dynostore.migrations" not in text, name
+        assert "from dynostore.migrations" not in text, name
+
+
+def test_importing_dynostore_imports_nothing_else() -> None:
+    tree = ast.parse(MODULES["dynostore"].read_text(encoding="utf-8"))
+    at_once = [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert set(at_once) <= {"__future__", "typing"}
