@@ -7,12 +7,11 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from dynostore.errors import IntegrityFailure
 from dynostore.fields import time_text, utc_now
 from dynostore.sync.batches import Reject
 from dynostore.sync.changes import LocalFile, Pending
 from dynostore.sync.incoming import Held, Incoming, held
-from dynostore.sync.server import Server
+from dynostore.sync.server import Server, Verdict
 from dynostore.sync.tables import Column, Table, quoted
 
 MISSING_PARENT = "23503"
@@ -42,20 +41,20 @@ class Outcome:
 
 
 def acknowledge(
-    local: LocalFile, server: Server, node_id: str, pending: Pending, keys: Iterable[str] | None
+    local: LocalFile,
+    server: Server,
+    pending: Pending,
+    keys: Iterable[str],
+    verdict: Verdict,
 ) -> Outcome:
     """Write a committed batch's outcome into the file, in one transaction.
 
-    :param keys: what was sent; None after a crash: the server's rows tell.
-    :raises IntegrityFailure: the server does not know the batch.
+    Asks the server only where something was not applied as sent.
+
+    :param keys: what was sent.
     """
-    found = server.batch(node_id, pending.token)
-    if found is None:
-        raise IntegrityFailure(f"the server has lost the batch {pending.token}")
-    seq, exceptions = found
+    seq, exceptions = verdict.seq, verdict.exceptions
     table = local.tables[pending.table]
-    if keys is None:
-        keys = _keys_of(server, table, pending, seq)
     odd = {item["key"]: item for item in exceptions}
     acknowledgement = _Acknowledgement(local, server, table, pending, odd)
     with local.writing(applying=bool(odd)) as writer:
@@ -65,7 +64,17 @@ def acknowledge(
         outcome.sent += len(plain)
         _wake_children(local, writer, table, {key for _, key, _, _ in plain})
         local.remember(writer, pending.token, seq)
+        local.drop_pending_before(writer, pending.token)
     return outcome
+
+
+def acknowledge_after_crash(
+    local: LocalFile, server: Server, node_id: str, pending: Pending
+) -> None:
+    """Do the same for a batch that this process did not send: the server's rows tell the keys."""
+    verdict = server.verdict(node_id, pending.token)
+    keys = _keys_of(server, local.tables[pending.table], pending, verdict.seq)
+    acknowledge(local, server, pending, keys, verdict)
 
 
 def _wake_children(

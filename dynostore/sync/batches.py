@@ -21,6 +21,7 @@ from dynostore.sync.wire import (
 
 _CHUNK_ROWS = 1000
 _READ_AHEAD = 1
+_CACHE_KIB = 32 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +87,8 @@ def changed_rows(
 
     :param reader: a connection inside a read transaction, with bytes for text.
     """
+    # Rows are read in the order of their keys, which is not the order that they lie in.
+    reader.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     reader.execute(
         "CREATE TEMP TABLE push_key (key TEXT NOT NULL PRIMARY KEY, keep INTEGER) WITHOUT ROWID"
     )

@@ -45,7 +45,7 @@ CREATE TABLE sync_base (
     PRIMARY KEY (tbl, key)
 ) WITHOUT ROWID;
 CREATE TABLE sync_pending (
-    id INTEGER PRIMARY KEY CHECK (id = 1), token INTEGER NOT NULL, tbl TEXT NOT NULL,
+    id INTEGER PRIMARY KEY, token INTEGER NOT NULL, tbl TEXT NOT NULL,
     op TEXT NOT NULL, first_key TEXT NOT NULL, last_key TEXT NOT NULL, marker INTEGER NOT NULL,
     scope TEXT NOT NULL
 );
@@ -257,25 +257,38 @@ class LocalFile:
         ).fetchone()
         return Node(*row)
 
-    def pending(self) -> Pending | None:
-        """Give the batch that was on its way when the last sync ended."""
-        row = self.writer.execute(
-            "SELECT token, tbl, op, first_key, last_key, marker, scope FROM sync_pending"
-        ).fetchone()
-        if row is None:
-            return None
-        token, table, op, first, last, marker, scope = row
-        return Pending(token, table, op, first, last, marker, tuple(json.loads(scope)))
+    def pending(self) -> list[Pending]:
+        """Give the batches on their way, oldest first: one that is done, one or two that are not.
 
-    def set_pending(self, writer: sqlite3.Connection, pending: Pending | None) -> None:
-        """Write the batch that goes next, or that none does, inside the caller's transaction."""
+        The latest one that is done stays listed until the next is: it says how far the push got.
+        """
+        rows = self.writer.execute(
+            "SELECT token, tbl, op, first_key, last_key, marker, scope FROM sync_pending"
+            " ORDER BY id"
+        ).fetchall()
+        return [
+            Pending(token, table, op, first, last, marker, tuple(json.loads(scope)))
+            for token, table, op, first, last, marker, scope in rows
+        ]
+
+    def add_pending(self, writer: sqlite3.Connection, pending: Pending) -> None:
+        """List a batch that goes next, inside the caller's transaction."""
+        writer.execute(
+            "INSERT INTO sync_pending (token, tbl, op, first_key, last_key, marker, scope)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*dataclasses.astuple(pending)[:-1], json.dumps(pending.scope)),
+        )
+
+    def drop_pending_before(self, writer: sqlite3.Connection, token: int) -> None:
+        """Forget the batches before the one with a token, inside the caller's transaction."""
+        writer.execute(
+            "DELETE FROM sync_pending WHERE id < (SELECT id FROM sync_pending WHERE token = ?)",
+            (token,),
+        )
+
+    def drop_pending(self, writer: sqlite3.Connection) -> None:
+        """Forget all batches on their way, inside the caller's transaction."""
         writer.execute("DELETE FROM sync_pending")
-        if pending is not None:
-            writer.execute(
-                "INSERT INTO sync_pending (id, token, tbl, op, first_key, last_key, marker, scope)"
-                " VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
-                (*dataclasses.astuple(pending)[:-1], json.dumps(pending.scope)),
-            )
 
     def knows_token(self, token: int) -> bool:
         """Tell whether this file ever had the token."""

@@ -10,7 +10,7 @@ import logging
 import uuid
 
 from dynostore.errors import IdentityMismatch
-from dynostore.sync.acknowledge import acknowledge
+from dynostore.sync.acknowledge import acknowledge_after_crash
 from dynostore.sync.changes import LocalFile, Node, Pending
 from dynostore.sync.reconcile import reconcile
 from dynostore.sync.server import Server, ServerIdentity
@@ -46,7 +46,7 @@ def _pass(local: LocalFile, server: Server) -> bool:
     try:
         if not known and node.token is None:
             return _register(local, server, node, identity)
-        if pending is not None and known and theirs == pending.token:
+        if known and theirs != node.token and any(p.token == theirs for p in pending):
             server.execute("COMMIT")
             return _finish(local, server, node, pending)
         if known and theirs == node.token:
@@ -75,25 +75,27 @@ def _register(local: LocalFile, server: Server, node: Node, identity: ServerIden
 
 
 def _drop_pending(local: LocalFile) -> None:
-    """Forget a batch that never arrived, inside the caller's transaction."""
+    """Forget what never arrived, inside the caller's transaction; what went before stays done."""
     pending = local.pending()
-    if pending is not None:
-        local.forget_done(local.writer, pending, itself=False)
-        local.set_pending(local.writer, None)
+    if pending:
+        done = pending[0].token == local.node().token
+        local.forget_done(local.writer, pending[0], itself=done)
+        local.drop_pending(local.writer)
 
 
-def _finish(local: LocalFile, server: Server, node: Node, pending: Pending) -> bool:
-    """The server has the batch: write down here what it made of it, if that was not done yet."""
-    if node.token != pending.token:
-        acknowledge(local, server, node.node_id, pending, None)
-    with local.writing() as writer:
-        local.forget_done(writer, pending, itself=True)
-        local.set_pending(writer, None)
+def _finish(local: LocalFile, server: Server, node: Node, pending: list[Pending]) -> bool:
+    """The server has batches that were not acknowledged: write down what it made of them."""
+    for batch in pending:
+        if local.knows_token(batch.token) or not server.has_batch(node.node_id, batch.token):
+            continue
+        acknowledge_after_crash(local, server, node.node_id, batch)
+        with local.writing() as writer:
+            local.forget_done(writer, batch, itself=True)
     return False
 
 
 def _go_on(local: LocalFile, server: Server, node: Node, identity: ServerIdentity) -> bool:
-    if local.pending() is not None or node.server_id is None:
+    if local.pending() or node.server_id is None:
         with local.writing() as writer:
             _drop_pending(local)
             local.set_identity(
@@ -132,22 +134,19 @@ def _server_was_restored(local: LocalFile, server: Server, node: Node, theirs: i
     return False
 
 
-def _file_is_a_copy(local: LocalFile, server: Server, node: Node, pending: Pending | None) -> bool:
+def _file_is_a_copy(local: LocalFile, server: Server, node: Node, pending: list[Pending]) -> bool:
     """The server is ahead of a token that it once gave me: I am a copy, or an old backup.
 
     The file goes on as a node of its own, with its log, bases and cursors.
     """
-    if pending is not None and server.batch(node.node_id, pending.token) is not None:
-        acknowledge(local, server, node.node_id, pending, None)
-        with local.writing() as writer:
-            local.forget_done(writer, pending, itself=True)
-            local.set_pending(writer, None)
-    elif node.token is not None and server.batch(node.node_id, node.token) is None:
+    tokens = [batch.token for batch in pending] + [node.token]
+    if node.token is not None and not any(server.has_batch(node.node_id, t) for t in tokens if t):
         raise IdentityMismatch(
             f"{server.place.shown}: has forgotten what it agreed on with this file",
             hint="start from a new file, or ask for the server's backups",
             node_id=node.node_id,
         )
+    _finish(local, server, node, pending)
     _log.warning("this file is a copy or an old backup; it becomes a node of its own")
     with local.writing() as writer:
         _drop_pending(local)

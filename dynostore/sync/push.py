@@ -7,6 +7,7 @@ import io
 import re
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg2
@@ -16,13 +17,14 @@ from dynostore.sync import statements
 from dynostore.sync.acknowledge import Outcome, acknowledge
 from dynostore.sync.batches import Batch, Limits, ReadAhead, Reject, changed_rows
 from dynostore.sync.changes import HISTORY_KEPT, LocalFile, Pending, new_token
-from dynostore.sync.server import Server
+from dynostore.sync.server import Server, Verdict
 
 Progress = Callable[[str, int], None]
 """Called after each batch with a table's name and how many of its rows are done."""
 
 _ROW_ERRORS = ("22", "23", "42804", "54")
 _KEY_TAKEN = "23505"
+_COPY_BYTES = 1 << 18
 
 
 @dataclasses.dataclass
@@ -70,6 +72,7 @@ class Push:
         self._scope = list(local.tables.values())
         self._node = local.node()
         self._number = server.node_number(self._node.node_id)
+        self._settled = 0.0  # when the last batch was acknowledged
 
     def run(self) -> None:
         """Send everything that is logged; rounds go on while rows arrive that others waited for."""
@@ -80,58 +83,70 @@ class Push:
         self._server.trim_history(self._node.node_id, HISTORY_KEPT)
 
     def _round(self) -> tuple[int, int]:
-        """Send what is logged now; give how many rows moved and how many must wait for others."""
-        moved = put_off = 0
-        with self._local.snapshot() as (reader, marker):
-            rows = changed_rows(reader, marker, self._scope, self._limits)
-            with ReadAhead(rows) as batches:
-                for batch in batches:
-                    outcome = self._send(batch, marker)
-                    moved += batch.rows - outcome.put_off
-                    put_off += outcome.put_off
-        scope = [table.name for table in self._scope]
+        """Send what is logged now; give how many rows moved and how many must wait for others.
+
+        While one batch is on its way, the one before it is acknowledged and the next one is read.
+        """
+        total = Outcome()
+        rows = 0
+        with (
+            self._local.snapshot() as (reader, marker),
+            ReadAhead(changed_rows(reader, marker, self._scope, self._limits)) as batches,
+            ThreadPoolExecutor(1, "dynostore-send") as sender,
+        ):
+            self._settled = time.perf_counter()
+            before: _Sent | None = None
+            for batch in batches:
+                rows += batch.rows
+                self._set_aside(batch, batch.rejects, total)
+                if not batch.keys:
+                    continue
+                pending = self._announce(batch, marker)
+                on_its_way = sender.submit(self._transmit, batch, pending)
+                try:
+                    self._settle(before, total)
+                    before = None
+                finally:
+                    refused = on_its_way.exception()
+                if refused is not None:
+                    self._send_in_pieces(batch, marker, refused, total)
+                elif on_its_way.result().exceptions:
+                    self._settle(_Sent(batch, pending, on_its_way.result()), total)
+                else:
+                    before = _Sent(batch, pending, on_its_way.result())
+            self._settle(before, total)
         with self._local.writing() as writer:
-            self._local.forget_all_sent(writer, marker, scope)
-            self._local.set_pending(writer, None)
-        return moved, put_off
+            self._local.forget_all_sent(writer, marker, self._scope_names)
+            self._local.drop_pending(writer)
+        return rows - total.put_off, total.put_off
 
-    def _send(self, batch: Batch, marker: int) -> Outcome:
-        """Send one batch, in pieces where the server refuses a row of it."""
-        started = time.perf_counter()
-        total = Outcome(rejected=len(batch.rejects))
-        if batch.rejects:
+    def _set_aside(self, batch: Batch, rejects: list[Reject], total: Outcome) -> None:
+        if rejects:
             with self._local.writing() as writer:
-                self._local.set_aside(writer, batch.table.name, batch.rejects)
-        work = [batch] if batch.keys else []
-        while work:
-            piece = work.pop()
-            try:
-                _add(total, self._send_piece(piece, marker))
-            except psycopg2.Error as exc:
-                self._server.rollback()
-                code = sqlstate(exc) or ""
-                if not code.startswith(_ROW_ERRORS) or code == _KEY_TAKEN:
-                    raise
-                work += reversed(self._without_bad_row(piece, exc, total))
-        self._report(batch, total, time.perf_counter() - started)
-        return total
+                self._local.set_aside(writer, batch.table.name, rejects)
+            self._count(batch, Outcome(rejected=len(rejects)), total)
 
-    def _send_piece(self, batch: Batch, marker: int) -> Outcome:
-        table, name = batch.table, batch.table.name
+    def _announce(self, batch: Batch, marker: int) -> Pending:
+        """Write down that a batch goes, before any of it can be committed."""
+        name = batch.table.name
         pending = Pending(
             new_token(), name, batch.op, batch.first, batch.last, marker, self._scope_names
         )
-        node = self._node
         with self._local.writing() as writer:
             self._local.readmit(writer, name, batch.keys)
-            self._local.set_pending(writer, pending)
-        self._server.execute(statements.begin(table, batch.op, with_bases=batch.with_bases))
-        with self._server.connection.cursor() as cursor:
+            self._local.add_pending(writer, pending)
+        return pending
+
+    def _transmit(self, batch: Batch, pending: Pending) -> Verdict:
+        """Send one batch and commit it; the only place where a push talks to the server."""
+        server, node = self._server, self._node
+        server.execute(statements.begin(batch.table, batch.op, with_bases=batch.with_bases))
+        with server.connection.cursor() as cursor:
             body = io.BytesIO(b"\n".join(batch.lines) + b"\n")
-            cursor.copy_expert(statements.COPY_IN, body, 1 << 18)
-        self._server.execute(
+            cursor.copy_expert(statements.COPY_IN, body, _COPY_BYTES)
+        server.execute(
             statements.finish(
-                table,
+                batch.table,
                 batch.op,
                 fresh=batch.fresh,
                 node=node.node_id,
@@ -141,44 +156,82 @@ class Push:
             )
         )
         node.token = pending.token
-        return acknowledge(self._local, self._server, node.node_id, pending, batch.keys)
+        return server.verdict(node.node_id, pending.token)
+
+    def _settle(self, sent: _Sent | None, total: Outcome) -> None:
+        """Acknowledge a batch that the server has committed."""
+        if sent is None:
+            return
+        outcome = acknowledge(
+            self._local, self._server, sent.pending, sent.batch.keys, sent.verdict
+        )
+        self._count(sent.batch, outcome, total)
+
+    def _send_in_pieces(
+        self, batch: Batch, marker: int, refused: BaseException, total: Outcome
+    ) -> None:
+        """Send a batch around the rows that the server refuses.
+
+        :raises BaseException: ``refused``, when it does not speak of a row.
+        """
+        work = self._without_bad_row(batch, refused, total)
+        while work:
+            piece = work.pop(0)
+            pending = self._announce(piece, marker)
+            try:
+                verdict = self._transmit(piece, pending)
+            except psycopg2.Error as exc:
+                work[:0] = self._without_bad_row(piece, exc, total)
+            else:
+                self._settle(_Sent(piece, pending, verdict), total)
 
     @property
     def _scope_names(self) -> tuple[str, ...]:
         return tuple(table.name for table in self._scope)
 
-    def _without_bad_row(self, piece: Batch, exc: psycopg2.Error, total: Outcome) -> list[Batch]:
+    def _without_bad_row(self, piece: Batch, exc: BaseException, total: Outcome) -> list[Batch]:
         """Set the row aside that the server refused; give what is left to send, in order.
 
         COPY names the line, so that all before it is one good piece; other errors name nothing,
         and the piece is halved down to the row.
         """
+        code = sqlstate(exc) or ""
+        if not isinstance(exc, psycopg2.Error) or not code.startswith(_ROW_ERRORS):
+            raise exc
+        if code == _KEY_TAKEN:
+            raise exc
+        self._server.rollback()
         line = _line_of(exc)
         count = len(piece.keys)
         if line is None and count > 1:
             return [piece.part(0, count // 2), piece.part(count // 2, count)]
         bad = 0 if line is None else min(line, count) - 1
-        reject = _refusal(piece, bad, exc)
-        with self._local.writing() as writer:
-            self._local.set_aside(writer, piece.table.name, [reject])
-        total.rejected += 1
+        self._set_aside(piece, [_refusal(piece, bad, exc)], total)
         ranges = [(0, bad), (bad + 1, count)]
         return [piece.part(start, end) for start, end in ranges if start < end]
 
-    def _report(self, batch: Batch, outcome: Outcome, seconds: float) -> None:
+    def _count(self, batch: Batch, outcome: Outcome, total: Outcome) -> None:
+        """Add an outcome to the round's and the table's figures."""
         report = self.reports.setdefault(batch.table.name, TableReport(batch.table.name))
         report.sent += outcome.sent
         report.adopted += outcome.adopted
         report.conflicts += outcome.conflicts
         report.rejected += outcome.rejected
-        report.seconds += seconds
+        total.put_off += outcome.put_off
+        now = time.perf_counter()
+        report.seconds += now - self._settled
+        self._settled = now
         if self._progress:
             self._progress(batch.table.name, report.sent + report.adopted)
 
 
-def _add(total: Outcome, outcome: Outcome) -> None:
-    for field in dataclasses.fields(Outcome):
-        setattr(total, field.name, getattr(total, field.name) + getattr(outcome, field.name))
+@dataclasses.dataclass(frozen=True)
+class _Sent:
+    """A batch that the server has committed."""
+
+    batch: Batch
+    pending: Pending
+    verdict: Verdict
 
 
 def _line_of(exc: psycopg2.Error) -> int | None:

@@ -42,8 +42,23 @@ class ServerIdentity:
     clock: int
 
 
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What became of a batch.
+
+    :ivar seq: its number on the clock.
+    :ivar exceptions: the keys that were not applied as sent: key, what, rev, seq, keep.
+    """
+
+    seq: int
+    exceptions: list[dict[str, Any]]
+
+
 class Server:
-    """One session on the shared Postgres; used by one thread."""
+    """One session on the shared Postgres; used by one thread at a time.
+
+    :ivar connection: psycopg2's, in autocommit mode: transactions are written out in SQL.
+    """
 
     def __init__(self, place: config.Place, tables: dict[str, Table]) -> None:
         settings = dataclasses.replace(place.settings, pool_max=1)
@@ -64,16 +79,13 @@ class Server:
         :raises AccessDenied: the credentials are refused.
         """
         self.database.connect()
+        # Kept, since Peewee's belongs to a thread, and would quietly open another when it breaks.
+        self.connection: Any = self.database.connection()
         self.execute(f"SET lock_timeout = {literal(_LOCK_TIMEOUT)}")
 
     def close(self) -> None:
         """End the session; what it had not committed never happened."""
         self.database.shut()
-
-    @property
-    def connection(self) -> Any:
-        """The psycopg2 connection, in autocommit mode: transactions are written out in SQL."""
-        return self.database.connection()
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run statements in one round trip; give the rows of the last one."""
@@ -206,14 +218,27 @@ class Server:
             )
         return int(row[0])
 
-    def batch(self, node_id: str, token: int) -> tuple[int, list[dict[str, Any]]] | None:
-        """Give (clock, exceptions) of one of the node's committed batches, or None."""
+    def has_batch(self, node_id: str, token: int) -> bool:
+        """Tell whether a batch of the node was committed."""
+        row = self.one(
+            "SELECT 1 FROM dynostore_sync.node_history WHERE node = %s AND token = %s",
+            (node_id, token),
+        )
+        return row is not None
+
+    def verdict(self, node_id: str, token: int) -> Verdict:
+        """Give what became of a committed batch.
+
+        :raises IntegrityFailure: the server does not know it.
+        """
         row = self.one(
             "SELECT seq, exceptions::text FROM dynostore_sync.node_history"
             " WHERE node = %s AND token = %s",
             (node_id, token),
         )
-        return (row[0], json.loads(row[1])) if row else None
+        if row is None:
+            raise errors.IntegrityFailure(f"{self.place.shown}: has lost the batch {token}")
+        return Verdict(row[0], json.loads(row[1]))
 
     def trim_history(self, node_id: str, kept: int) -> None:
         """Forget the oldest batches of a node."""
