@@ -130,6 +130,25 @@ class _ThreadGuard:
             self._connection.close()
 
 
+class _Savepoint(peewee._savepoint):
+    """A savepoint that knows that SQLite may have rolled back the whole transaction by itself.
+
+    It does so on a full disk and on I/O errors; rolling back once more would hide the reason, and
+    going on would write outside of any transaction.
+    """
+
+    def _begin(self) -> None:
+        if not self.db.connection().in_transaction:
+            raise errors.StoreUnwritable(
+                f"{self.db.shown}: the transaction was undone by an earlier error", hint="try again"
+            )
+        super()._begin()  # type: ignore[misc]  # not in the stubs
+
+    def rollback(self, begin: bool = True) -> None:
+        if self.db.connection().in_transaction:
+            super().rollback(begin)
+
+
 class SqliteFile(_Common, peewee.SqliteDatabase):
     """One SQLite file: WAL, foreign keys on, every write transaction IMMEDIATE.
 
@@ -202,7 +221,9 @@ class SqliteFile(_Common, peewee.SqliteDatabase):
         # as_uri() quotes what would end the path or begin parameters.
         target = f"{self.path.as_uri()}?mode=ro"
         log = self.path.with_name(self.path.name + "-wal")
-        if not log.exists() and not os.access(self.path.parent, os.W_OK):
+        effective = os.access in os.supports_effective_ids
+        writable = os.access(self.path.parent, os.W_OK, effective_ids=effective)
+        if not writable and not log.exists():
             # Even a reader makes the log's index beside the file. Where that cannot be and there
             # is no log, nobody is writing, and SQLite may take the file for unchanging.
             target += "&immutable=1"
@@ -244,6 +265,15 @@ class SqliteFile(_Common, peewee.SqliteDatabase):
                 if not name.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
                     raise
             time.sleep(0.01)
+
+    def savepoint(self) -> _Savepoint:
+        """Give a savepoint of the open transaction."""
+        return _Savepoint(self)
+
+    def rollback(self) -> None:
+        """Roll back, unless SQLite did it by itself."""
+        if self._state.conn.in_transaction:
+            super().rollback()
 
     def _close(self, conn: sqlite3.Connection) -> None:
         self.discard(conn)

@@ -54,9 +54,10 @@ def translated(shown: str) -> Iterator[None]:
 
 
 def original(exc: BaseException) -> BaseException:
-    """Give the driver's own exception, which Peewee's wraps."""
-    inner = getattr(exc, "orig", None)
-    return inner if isinstance(inner, BaseException) else exc
+    """Give the driver's own exception, which Peewee wraps, on connecting twice."""
+    while isinstance(inner := getattr(exc, "orig", None), BaseException):
+        exc = inner
+    return exc
 
 
 def sqlstate(exc: BaseException) -> str | None:

@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -214,6 +215,31 @@ def migrated_postgres_url(postgres: PostgresServer, migrated_postgres: str) -> I
     tables = ", ".join(model._meta.table_name for model in models.ALL)
     # A test that left a transaction open fails here instead of waiting for ever.
     postgres.execute(f"SET lock_timeout = '5s'; TRUNCATE {tables}", migrated_postgres)
+
+
+@pytest.fixture
+def start_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Give a function that runs a script in a process of its own: ``start(script, *arguments)``.
+
+    Its standard streams are pipes of text; what still runs at the end of the test is killed.
+    """
+    started: list[subprocess.Popen[str]] = []
+
+    def start(script: str, *arguments: object) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
