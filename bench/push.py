@@ -39,6 +39,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, _postgres(Path(name)) as server:
         figures = _first_push(Path(name), server, options.rows, options.rounds)
         figures |= _one_row(Path(name), server, options.large)
+        figures |= _capture(Path(name), server, options.rounds)
         if options.memory:
             figures |= _memory(Path(name), server, options.rows)
         return {"cores": os.cpu_count(), "postgres": server.version(), **figures}
@@ -82,24 +83,30 @@ def _postgres(directory: Path) -> Iterator[_Server]:
 
 def fill(path: Path, rows: int) -> None:
     """Make a store with ``rows`` run files of about 140 bytes in 200 runs."""
-    from dynostore import RunFile, Store
+    from dynostore import Store
+
+    with Store.open(path) as store:
+        for number in range(_RUNS):
+            store.runs.create(run_id=f"run-{number:04}", source="bench")
+        store.runs.put_many(run_files(rows))
+
+
+def run_files(rows: int) -> Iterator[Any]:
+    """Give records of run files, spread over the 200 runs."""
+    from dynostore import RunFile
     from dynostore.fields import utc_now
     from dynostore.ids import derived_id
 
     now = utc_now()
-    with Store.open(path) as store:
-        for number in range(_RUNS):
-            store.runs.create(run_id=f"run-{number:04}", source="bench")
-        store.runs.put_many(
-            RunFile(
-                id=derived_id("run_files", f"run-{n % _RUNS:04}", f"f{n}"),
-                run_id=f"run-{n % _RUNS:04}",
-                filename=f"output/VE_Correction_{n:07}.csv",
-                file_type="csv",
-                size_bytes=n,
-                created_at=now,
-            )
-            for n in range(rows)
+    for number in range(rows):
+        run_id = f"run-{number % _RUNS:04}"
+        yield RunFile(
+            id=derived_id("run_files", run_id, f"f{number}"),
+            run_id=run_id,
+            filename=f"output/VE_Correction_{number:07}.csv",
+            file_type="csv",
+            size_bytes=number,
+            created_at=now,
         )
 
 
@@ -197,6 +204,31 @@ def _one_row(directory: Path, server: _Server, large: int) -> dict[str, Any]:
     figures["one_row_large_rows"] = large
     figures["ratio_one_row"] = round(figures["one_row_large_ms"] / figures["one_row_small_ms"], 2)
     return figures
+
+
+def _capture(directory: Path, server: _Server, rounds: int) -> dict[str, Any]:
+    """Compare put_many in a file that never synced with one whose triggers log."""
+    from dynostore import Store
+    from dynostore.sync import sync
+
+    times: dict[str, list[float]] = {"plain": [], "captured": []}
+    for number in range(max(rounds, 5)):
+        for name, seconds in times.items():
+            path = directory / f"{name}-{number}.db"
+            with Store.open(path) as store:
+                for run_number in range(_RUNS):
+                    store.runs.create(run_id=f"run-{run_number:04}", source="bench")
+                if name == "captured":
+                    sync(store, server.database())
+                records = list(run_files(20_000))
+                started = time.process_time()
+                store.runs.put_many(records)
+                seconds.append(time.process_time() - started)
+    plain, captured = (statistics.median(seconds) for seconds in times.values())
+    return {
+        "put_many_rows_per_s": round(20_000 / plain),
+        "capture_percent": round((captured / plain - 1) * 100, 1),
+    }
 
 
 def _memory(directory: Path, server: _Server, rows: int) -> dict[str, Any]:
