@@ -6,15 +6,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from dynostore.errors import InvalidValue
 from dynostore.fields import utc_now
 from dynostore.ids import derived_id
 from dynostore.import_merge import (
-    CheckedRow,
     Existing,
+    WholeRow,
     base_of,
-    check_row,
     image_of,
     merge_row,
+    whole_row,
 )
 from dynostore.import_report import Entry
 from dynostore.legacy import SourceRecord
@@ -27,28 +28,29 @@ Taken = tuple[str | None, str, str]
 
 
 @dataclasses.dataclass(slots=True)
-class CheckedSource:
-    """A source record that the store can hold.
+class ImportItem:
+    """A source record as rows.
 
     :ivar import_id: the key of its row in ``imports``: by kind, table and key, so that a directory
         may move.
     """
 
     source: SourceRecord
-    row: CheckedRow
-    children: list[CheckedRow]
+    row: WholeRow
+    children: list[WholeRow]
     import_id: str
 
 
-def check_source(source: SourceRecord, kind: str) -> CheckedSource:
-    """Check a record and all its children at the door.
+def as_item(source: SourceRecord, kind: str) -> ImportItem:
+    """Give a record as rows; its own is checked, its children are when they are to be written.
 
     :raises InvalidValue: names the first column whose value the store cannot hold.
     """
-    row = check_row(source.model, source.values)
-    children = [check_row(model, values) for model, values in source.children]
+    row = whole_row(source.model, source.values)
+    row.check()
+    children = [whole_row(model, values) for model, values in source.children]
     identity = derived_id("imports", kind, f"{row.table}\x1f{row.key}")
-    return CheckedSource(source, row, children, identity)
+    return ImportItem(source, row, children, identity)
 
 
 @dataclasses.dataclass(slots=True)
@@ -60,13 +62,27 @@ class Plan:
     :ivar base: what the next import compares with, the record first, then its children.
     """
 
-    item: CheckedSource
+    item: ImportItem
     outcome: str
-    rows: list[CheckedRow] = dataclasses.field(default_factory=list)
+    rows: list[WholeRow] = dataclasses.field(default_factory=list)
     kept: list[str] = dataclasses.field(default_factory=list)
     reason: str | None = None
     records_import: bool = False
-    base: list[CheckedRow] = dataclasses.field(default_factory=list)
+    base: list[WholeRow] = dataclasses.field(default_factory=list)
+
+    def refuse(self, reason: str) -> None:
+        """Make it a record of which nothing is written."""
+        self.outcome, self.reason = "invalid", reason
+        self.rows, self.kept, self.records_import = [], [], False
+
+    def check(self) -> None:
+        """Refuse it where the store's door would refuse one of its rows."""
+        for row in self.rows:
+            try:
+                row.check()
+            except InvalidValue as exc:
+                self.refuse(exc.message)
+                return
 
     def entry(self) -> Entry:
         """Give its line in the report."""
@@ -108,14 +124,20 @@ class Planner:
         self._imports = imports
         self._existing = existing
 
-    def plan(self, batch: Sequence[CheckedSource]) -> list[Plan]:
+    def knows(self, batch: Sequence[ImportItem]) -> bool:
+        """Tell whether all records of a batch were imported before, so that little may be to do."""
+        return self._imports is None or len(
+            self._imports.seen([item.import_id for item in batch])
+        ) == len(batch)
+
+    def plan(self, batch: Sequence[ImportItem]) -> list[Plan]:
         """Give a plan for each record of a batch, in its order."""
         if self._imports is None:
             return [_creation(item, None) for item in batch]
         seen = self._imports.seen([item.import_id for item in batch])
         there = _keys_in_store(self._imports, batch)
         plans: dict[str, Plan] = {}
-        to_merge: list[CheckedSource] = []
+        to_merge: list[ImportItem] = []
         for item in batch:
             taken = seen.get(item.import_id)
             if item.row.key not in there[item.row.model]:
@@ -132,7 +154,7 @@ class Planner:
         return [plans[item.import_id] for item in batch]
 
     def _untouched(
-        self, item: CheckedSource, taken: Taken | None, there: dict[type[Record], set[Any]]
+        self, item: ImportItem, taken: Taken | None, there: dict[type[Record], set[Any]]
     ) -> Plan | None:
         """Give the plan of a record that need not be compared; None where it must be."""
         same = taken is not None and taken[0] == item.source.content_hash
@@ -146,13 +168,13 @@ class Planner:
         return Plan(item, "same") if complete and not moved and taken[2] != "kept" else None
 
 
-def _creation(item: CheckedSource, taken: Taken | None) -> Plan:
+def _creation(item: ImportItem, taken: Taken | None) -> Plan:
     reason = None if taken is None else "was imported before and is no longer in the store"
     rows = [item.row, *item.children]
     return Plan(item, "created", rows, reason=reason, records_import=True, base=rows)
 
 
-def _merge(item: CheckedSource, taken: Taken | None, stored: _Stored, existing: Existing) -> Plan:
+def _merge(item: ImportItem, taken: Taken | None, stored: _Stored, existing: Existing) -> Plan:
     """Plan a record that is in the store and may differ from it."""
     plan = Plan(item, "same")
     image = stored.images.get(item.import_id) or {}
@@ -168,10 +190,10 @@ def _merge(item: CheckedSource, taken: Taken | None, stored: _Stored, existing: 
             children_before.get(row.table, {}).get(row.key) if is_child else image.get("values")
         )
         merged = merge_row(row.model, base_of(row.model, before or {}), mine, row.values, existing)
-        plan.base.append(CheckedRow(row.model, row.key, merged.base))
+        plan.base.append(WholeRow(row.model, row.key, merged.base))
         plan.kept += [f"{_name_of(row, is_child)}{column}" for column in merged.kept]
         if merged.changed:
-            plan.rows.append(CheckedRow(row.model, row.key, merged.values))
+            plan.rows.append(WholeRow(row.model, row.key, merged.values))
     if plan.rows:
         plan.outcome = "updated"
     elif plan.kept:
@@ -186,7 +208,7 @@ def _merge(item: CheckedSource, taken: Taken | None, stored: _Stored, existing: 
     return plan
 
 
-def _name_of(row: CheckedRow, is_child: bool) -> str:
+def _name_of(row: WholeRow, is_child: bool) -> str:
     if not is_child:
         return ""
     return f"{row.table} {row.values.get('filename', row.key)} "
@@ -199,7 +221,7 @@ class _Stored:
     :ivar rows: by table and key, values by column.
     """
 
-    def __init__(self, imports: ImportRepository, items: Sequence[CheckedSource]) -> None:
+    def __init__(self, imports: ImportRepository, items: Sequence[ImportItem]) -> None:
         self.images = imports.images([item.import_id for item in items])
         self.rows: dict[type[Record], dict[Any, dict[str, Any]]] = {}
         for item in items:
@@ -207,13 +229,13 @@ class _Stored:
                 self.rows.setdefault(row.model, {})
         for model in self.rows:
             keys = [r.key for i in items for r in (i.row, *i.children) if r.model is model]
-            field = key_field(model)
-            for values in imports.stored(model, field, keys):
-                self.rows[model][values[field.column_name]] = values
+            for values in imports.stored(model, key_field(model), keys):
+                found = whole_row(model, dict(zip(model._meta.columns, values, strict=True)))
+                self.rows[model][found.key] = found.values
 
 
 def _keys_in_store(
-    imports: ImportRepository, batch: Sequence[CheckedSource]
+    imports: ImportRepository, batch: Sequence[ImportItem]
 ) -> dict[type[Record], set[Any]]:
     """Give the keys of the batch's rows that are in the store, by table."""
     there: dict[type[Record], set[Any]] = {}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dynostore.import_merge import CheckedRow
-from dynostore.import_plan import CheckedSource, Plan, Planner, parent_field
+from dynostore.import_merge import WholeRow
+from dynostore.import_plan import ImportItem, Plan, Planner, parent_field
 from dynostore.import_report import Remark
 from dynostore.models import Record
 from dynostore.models.base import key_field
@@ -26,18 +26,19 @@ class BatchWriter:
         self._planner = planner
         self._kind = kind
 
-    def write(self, batch: Sequence[CheckedSource]) -> tuple[list[Plan], list[Remark]]:
+    def write(self, batch: Sequence[ImportItem]) -> tuple[list[Plan], list[Remark]]:
         """Write what the batch asks for, all or nothing, and compare the store with it.
 
         :return: what was done with each record, in order, and where reading back gave something
             else than was written.
         :raises DynostoreError: the store failed; nothing of the batch is in it.
         """
-        plans = self._planner.plan(batch)
-        if not any(plan.records_import for plan in plans):
-            return plans, []
+        if self._planner.knows(batch):
+            plans = self._planner.plan(batch)
+            if not any(plan.records_import for plan in plans):
+                return plans, []
         with self._store.transaction():
-            # Again, now that nobody else can write: what was decided before may be outdated.
+            # Only now that nobody else can write: what was decided before may be outdated.
             plans = self._planner.plan(batch)
             self._write(plans)
             # Before the others see it, so that no writer of theirs can look like a difference.
@@ -58,9 +59,7 @@ class BatchWriter:
                 return
             except _RefusedBatch:
                 for refusal in refused or ():
-                    plan = records.plan_of(refusal.record)
-                    plan.outcome, plan.reason = "invalid", refusal.reason
-                    plan.rows, plan.kept, plan.records_import = [], [], False
+                    records.plan_of(refusal.record).refuse(refusal.reason)
 
     def _by_repository(self, records: _Records) -> Iterator[tuple[Repository, list[Record]]]:
         for repository in vars(self._store).values():
@@ -72,20 +71,19 @@ class BatchWriter:
     def _read_back(self, plans: Sequence[Plan]) -> Iterator[Remark]:
         """Give every difference between what the store should hold and what it holds."""
         written = [plan for plan in plans if plan.rows]
-        expected: dict[type[Record], dict[Any, tuple[Plan, CheckedRow]]] = {}
+        expected: dict[type[Record], dict[Any, tuple[Plan, WholeRow]]] = {}
         for plan in written:
             for row in plan.rows:
                 expected.setdefault(row.model, {})[row.key] = (plan, row)
         for model, rows in expected.items():
             key = key_field(model)
-            found = {
-                values[key.column_name]: values
-                for values in self._store.imports.stored(model, key, list(rows))
-            }
+            place = list(model._meta.columns).index(key.column_name)
+            stored = self._store.imports.stored(model, key, list(rows))
+            found = {values[place]: values for values in stored}
             for row_key, (plan, row) in rows.items():
-                stored = found.get(row_key)
-                if stored != row.values:
-                    yield Remark(plan.item.source.path, _difference(row, stored))
+                values = found.get(row_key)
+                if values != tuple(row.values.values()):
+                    yield Remark(plan.item.source.path, _difference(row, values))
         yield from self._surplus(written)
 
     def _surplus(self, written: Sequence[Plan]) -> Iterator[Remark]:
@@ -128,8 +126,9 @@ class _Records:
         return self._plans[id(record)]
 
 
-def _difference(row: CheckedRow, stored: dict[str, Any] | None) -> str:
+def _difference(row: WholeRow, stored: tuple[Any, ...] | None) -> str:
     if stored is None:
         return f"{row.table} {row.key}: was written and is not in the store"
-    columns = [column for column, value in row.values.items() if stored[column] != value]
+    pairs = zip(row.values.items(), stored, strict=True)
+    columns = [column for (column, value), found in pairs if found != value]
     return f"{row.table} {row.key}: reads back differently: {', '.join(columns)}"

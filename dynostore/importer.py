@@ -14,7 +14,7 @@ from typing import get_args
 
 from dynostore import errors
 from dynostore.import_merge import Existing
-from dynostore.import_plan import CheckedSource, Planner, check_source
+from dynostore.import_plan import ImportItem, Planner, as_item
 from dynostore.import_report import Entry, ImportReport, Remark
 from dynostore.import_writer import BatchWriter
 from dynostore.legacy import READERS, Finding, Reader, SourceRecord
@@ -24,7 +24,7 @@ from dynostore.store import Store
 
 Progress = Callable[[int, int | None], None]
 
-_BATCH_RECORDS = 400
+_BATCH_RECORDS = 100  # more make Python collect garbage longer than SQLite commits
 _BATCH_BYTES = 16 * 1024 * 1024
 
 
@@ -71,9 +71,11 @@ def import_from(
     planner = Planner(None if store is None else store.imports, existing)
     writer = None if dry_run or store is None else BatchWriter(store, planner, reader.kind)
     for batch in _batches(_checked(reader, root, report)):
-        items = [item for item in batch if isinstance(item, CheckedSource)]
+        items = [item for item in batch if isinstance(item, ImportItem)]
         if writer is None:
             plans = planner.plan(items)
+            for plan in plans:
+                plan.check()
         else:
             plans, differences = writer.write(items)
             report.differences += differences
@@ -115,7 +117,7 @@ def _choose_reader(root: str, kind: str) -> Reader:
     raise errors.ConfigError(f"kind: {kind!r} is none of auto, {known}")
 
 
-def _checked(reader: Reader, root: str, report: ImportReport) -> Iterator[CheckedSource | Entry]:
+def _checked(reader: Reader, root: str, report: ImportReport) -> Iterator[ImportItem | Entry]:
     """Give what the reader finds, records checked at the door; each key once, the first wins."""
     taken: dict[tuple[str, object], str] = {}
     for found in reader.read(root):
@@ -123,7 +125,7 @@ def _checked(reader: Reader, root: str, report: ImportReport) -> Iterator[Checke
             yield _entry_of(found)
             continue
         try:
-            item = check_source(found, reader.kind)
+            item = as_item(found, reader.kind)
         except errors.InvalidValue as exc:
             yield _invalid(found, exc.message)
             continue
@@ -161,14 +163,14 @@ def _invalid(source: SourceRecord, reason: str) -> Entry:
 
 
 def _batches(
-    items: Iterable[CheckedSource | Entry],
-) -> Iterator[list[CheckedSource | Entry]]:
+    items: Iterable[ImportItem | Entry],
+) -> Iterator[list[ImportItem | Entry]]:
     """Group what is found, by number and by the memory that it takes."""
-    batch: list[CheckedSource | Entry] = []
+    batch: list[ImportItem | Entry] = []
     weight_bytes = 0
     for item in items:
         batch.append(item)
-        weight_bytes += item.source.weight_bytes if isinstance(item, CheckedSource) else 0
+        weight_bytes += item.source.weight_bytes if isinstance(item, ImportItem) else 0
         if len(batch) >= _BATCH_RECORDS or weight_bytes >= _BATCH_BYTES:
             yield batch
             batch, weight_bytes = [], 0

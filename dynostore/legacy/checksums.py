@@ -44,13 +44,14 @@ def read_file(path: str, keep_bytes: int = _CHUNK_BYTES) -> FileFacts:
     """
     handle = os.open(path, _FLAGS)
     try:
-        modified_s = os.fstat(handle).st_mtime
+        status = os.fstat(handle)
         first = os.read(handle, _CHUNK_BYTES)
         digest = hashlib.sha256(first)
         size = len(first)
+        if size == status.st_size and size <= keep_bytes:  # nearly every file: spare a call
+            return FileFacts(path, size, digest.digest(), status.st_mtime, first)
         kept: list[bytes] | None = [first]
-        # A short read of a regular file is its end, but one more call makes sure of that.
-        while chunk := os.read(handle, _CHUNK_BYTES) if size else b"":
+        while chunk := os.read(handle, _CHUNK_BYTES):
             digest.update(chunk)
             size += len(chunk)
             if kept is not None:
@@ -59,7 +60,7 @@ def read_file(path: str, keep_bytes: int = _CHUNK_BYTES) -> FileFacts:
     finally:
         os.close(handle)
     data = b"".join(kept) if kept is not None and size <= keep_bytes else None
-    return FileFacts(path, size, digest.digest(), modified_s, data)
+    return FileFacts(path, size, digest.digest(), status.st_mtime, data)
 
 
 def agrees(facts: FileFacts, expected: str) -> bool:

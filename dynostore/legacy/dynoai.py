@@ -225,7 +225,7 @@ class _RunReader:
                 files[filename] = head
                 continue
             is_document = filename in documents
-            path = os.path.join(self._listing.path, filename)
+            path = f"{self._listing.path}{os.sep}{filename}"
             try:
                 facts = read_file(path, MAX_BYTES) if is_document else read_file(path)
                 if is_document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
 
 from dynostore.legacy.base import Finding
@@ -48,25 +49,26 @@ class SourceTree:
         result = Listing(path, [], [], [])
         try:
             with os.scandir(path) as entries:
-                found = sorted(entries, key=_by_name)
+                found = sorted(entries, key=operator.attrgetter("name"))
         except OSError as exc:
             reason = f"the directory cannot be read: {exc.strerror or exc}"
             result.findings.append(Finding(self.relative(path), "invalid", reason))
             return result
         for entry in found:
-            if entry.is_symlink():
-                result.findings.append(self._link(entry.path))
+            if entry.is_file(follow_symlinks=False):
+                if (unwanted := _reason_to_skip(entry.name)) is not None:
+                    self._skip(result, entry.path, unwanted)
+                elif not is_utf8(entry.name):
+                    shown_path = self.relative(entry.path)
+                    result.findings.append(Finding(shown_path, "invalid", "its name is not UTF-8"))
+                else:
+                    result.files.append(entry.name)
             elif entry.is_dir(follow_symlinks=False):
                 result.directories.append(entry.name)
-            elif not entry.is_file(follow_symlinks=False):
-                self._skip(result, entry.path, "neither a file nor a directory")
-            elif (unwanted := _reason_to_skip(entry.name)) is not None:
-                self._skip(result, entry.path, unwanted)
-            elif not is_utf8(entry.name):
-                finding = Finding(self.relative(entry.path), "invalid", "its name is not UTF-8")
-                result.findings.append(finding)
+            elif entry.is_symlink():
+                result.findings.append(self._link(entry.path))
             else:
-                result.files.append(entry.name)
+                self._skip(result, entry.path, "neither a file nor a directory")
         return result
 
     def _skip(self, result: Listing, path: str, reason: str) -> None:
@@ -81,10 +83,6 @@ class SourceTree:
             return Finding(self.relative(path), "skipped", "a link to nothing")
         where = self.relative(target)
         return Finding(self.relative(path), "skipped", f"a link; {where} is read where it lies")
-
-
-def _by_name(entry: os.DirEntry[str]) -> str:
-    return entry.name
 
 
 def is_utf8(name: str) -> bool:
