@@ -58,6 +58,14 @@ def test_the_installed_command_makes_a_store_and_records_a_run(
     assert (tmp_path / "dynostore.db").exists()
 
 
+def test_the_installed_command_shows_the_main_job_and_leaves_nothing_behind(
+    run_command: Run, tmp_path: Path
+) -> None:
+    shown = run_command("demo", cwd=tmp_path).stdout
+    assert "run_2025-11-03T09-14-22Z-4be71c" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_installed_package_is_typed_for_its_users(
     distribution: importlib.metadata.Distribution,
 ) -> None:
