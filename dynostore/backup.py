@@ -27,7 +27,7 @@ def backup_file(source: Path, destination: Path) -> None:
     temporary = destination.with_name(destination.name + ".tmp")
     try:
         _require_room(source, destination)
-        _refuse_in_use(destination)
+        _refuse_in_use(source, destination)
         _make_empty(temporary)
         with (
             translated(str(destination)),
@@ -64,10 +64,13 @@ def _remove(path: Path) -> None:
             path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _refuse_in_use(destination: Path) -> None:
+def _refuse_in_use(source: Path, destination: Path) -> None:
     """Refuse a file with a log beside it: SQLite would play that log into the copy."""
+    if destination.exists() and destination.samefile(source):
+        raise errors.StoreUnwritable(f"{destination}: is the store itself")
     for suffix in ("-wal", "-journal"):
-        if destination.with_name(destination.name + suffix).exists():
+        log = destination.with_name(destination.name + suffix)
+        if log.exists() and log.stat().st_size:  # an empty one is what a reader leaves
             raise errors.StoreUnwritable(
                 f"{destination}: is a database in use; {destination.name}{suffix} is beside it",
                 hint="choose another name, or close the programs that use it",
