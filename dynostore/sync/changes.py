@@ -323,14 +323,25 @@ class LocalFile:
         """Make a token the current one, inside the caller's transaction."""
         writer.execute("INSERT OR REPLACE INTO sync_history VALUES (?, ?)", (token, clock))
         writer.execute(
-            "DELETE FROM sync_history WHERE clock <= (SELECT clock FROM sync_history"
-            f" ORDER BY clock DESC LIMIT 1 OFFSET {HISTORY_KEPT})"
-        )
-        writer.execute(
             "UPDATE sync_meta SET token = ?, last_success_at = ?, last_error = NULL,"
             " last_error_at = NULL",
             (token, time_text(utc_now())),
         )
+
+    def trim_history(self) -> bool:
+        """Forget the oldest tokens once there are too many; tell whether there were.
+
+        Many are kept, since a backup of last month must still be recognised.
+        """
+        count = self.count("sync_history")
+        if count <= HISTORY_KEPT * 1.01:
+            return False
+        with self.writing() as writer:
+            writer.execute(
+                "DELETE FROM sync_history WHERE clock <= (SELECT clock FROM sync_history"
+                f" ORDER BY clock DESC LIMIT 1 OFFSET {HISTORY_KEPT})"
+            )
+        return True
 
     def note_error(self, message: str) -> None:
         """Keep what made the last sync fail, for ``sync status``; an unwritable file keeps none."""
@@ -357,7 +368,7 @@ class LocalFile:
         return found.fetchone() is not None
 
     def count(self, table: str) -> int:
-        """Count the conflicts or rejects that are open."""
+        """Count the rows of one of the sync's tables."""
         return int(self.writer.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
     @contextlib.contextmanager

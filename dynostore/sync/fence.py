@@ -104,7 +104,7 @@ def _go_on(local: LocalFile, server: Server, node: Node, identity: ServerIdentit
                 incarnation=node.incarnation or identity.incarnation,
             )
     if node.incarnation not in (None, identity.incarnation) or identity.clock < local.cursor():
-        reconcile(local, server, restored_at=None)
+        reconcile(local, server, token=node.token, restored_at=None)
     return True
 
 
@@ -128,9 +128,7 @@ def _server_was_restored(local: LocalFile, server: Server, node: Node, theirs: i
     server.execute("COMMIT")
     with local.writing():
         _drop_pending(local)
-    reconcile(local, server, restored_at=cut)
-    with local.writing() as writer:
-        local.set_identity(writer, token=theirs)
+    reconcile(local, server, token=theirs, restored_at=cut)
     return False
 
 

@@ -80,7 +80,8 @@ class Push:
             moved, put_off = self._round()
             if not put_off or not moved:
                 break
-        self._server.trim_history(self._node.node_id, HISTORY_KEPT)
+        if self._local.trim_history():
+            self._server.trim_history(self._node.node_id, HISTORY_KEPT)
 
     def _round(self) -> tuple[int, int]:
         """Send what is logged now; give how many rows moved and how many must wait for others.

@@ -2,7 +2,8 @@
 
 Needed after the server was restored from a backup. It writes only the log, bases and cursors (and
 removes rows that were deleted there), so it can be repeated; push and pull then act on the log. The
-incarnation is stored last: a reconcile that was interrupted starts again.
+incarnation is stored last, in one transaction with the token: a reconcile that was interrupted
+starts again, and one that was not is not taken for one that was.
 """
 
 from __future__ import annotations
@@ -37,9 +38,12 @@ class _Known:
     theirs: tuple[int, int] | None
 
 
-def reconcile(local: LocalFile, server: Server, *, restored_at: int | None) -> None:
+def reconcile(
+    local: LocalFile, server: Server, *, token: int | None, restored_at: int | None
+) -> None:
     """Log what the server lost, and make the next pull read everything once more.
 
+    :param token: becomes this file's together with the server's incarnation, at the end.
     :param restored_at: the clock at which the server's past ends to be this file's, when this file
         has just found that out; None when the server says it.
     """
@@ -61,7 +65,7 @@ def reconcile(local: LocalFile, server: Server, *, restored_at: int | None) -> N
         _archive(server, table, overtaken)
     with local.writing() as writer:
         writer.execute("UPDATE sync_table SET cursor = 0")
-        local.set_identity(writer, incarnation=incarnation)
+        local.set_identity(writer, incarnation=incarnation, token=token)
 
 
 @contextlib.contextmanager

@@ -107,6 +107,10 @@ def sync(
     place = config.Place(remote, "argument") if isinstance(remote, str) else remote
     started = time.perf_counter()
     file = require_file(store)
+    if file.read_only:
+        raise errors.StoreUnwritable(
+            f"{file.shown}: was opened for reading only", hint="open it without read_only"
+        )
     with _alone(file):
         local = LocalFile(file.path, file.settings, describe(REPLICATED))
         try:

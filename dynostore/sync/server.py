@@ -20,6 +20,7 @@ PROTOCOL = 1
 
 _SETUP_LOCK = 0x64796E6F73796E63  # "dynosync"
 _LOCK_TIMEOUT = "30s"
+_OLDEST_POSTGRES = 140000
 _KEEPALIVE = {
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -107,6 +108,11 @@ class Server:
         :raises SchemaTooNew: its tables or its protocol are newer.
         :raises AccessDenied: it must be set up, and these credentials may not.
         """
+        version = self.connection.server_version
+        if version < _OLDEST_POSTGRES:
+            raise errors.SchemaError(
+                f"{self.place.shown}: is PostgreSQL {version // 10000}; 14 or later is needed"
+            )
         Migrator(self.database).ensure()
         if not self._has_sync_schema():
             self._in_setup(self._create_sync_schema)
