@@ -10,9 +10,11 @@ import importlib.util
 import itertools
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -25,6 +27,7 @@ from dynostore import models
 from dynostore.store import Store
 
 _numbers = itertools.count(1)
+_KILLED = 99
 _FOREIGN_VARIABLES = ("DYNOSTORE_", "DATABASE_URL", "POSTGRES_", "PG")
 _OUR_VARIABLES = ("DYNOSTORE_TEST_POSTGRES", "PGSERVER_POSTGRES_VERSION")
 
@@ -240,6 +243,51 @@ def start_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.communicate()
+
+
+def _act_and_die(number: int, act: Callable[[], object]) -> None:
+    """Run ``act`` and leave the process before its SQLite statement of this number."""
+    connect = sqlite3.connect
+    statements = itertools.count(1)
+
+    def die_in_time(statement: str) -> None:
+        if next(statements) == number:
+            os._exit(_KILLED)
+
+    def connect_traced(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **kwargs)
+        connection.set_trace_callback(die_in_time)
+        return connection
+
+    sqlite3.connect = connect_traced  # type: ignore[assignment]  # not all of its overloads
+    try:
+        act()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+@pytest.fixture
+def killed_at() -> Callable[[int, Callable[[], object]], bool]:
+    """Give ``killed_at(number, act)``, which kills a child of this process in the middle of it.
+
+    The child dies, without any clean-up, just before its SQLite statement of this number, counted
+    from 1 over all its connections. The result is False when it came to the end before that.
+    """
+    if not hasattr(os, "fork"):
+        pytest.skip("this system does not fork")
+
+    def run(number: int, act: Callable[[], object]) -> bool:
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            _act_and_die(number, act)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert code in (0, _KILLED), "the child failed; see its output"
+        return code == _KILLED
+
+    return run
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
