@@ -1,6 +1,7 @@
 """The local file and the shared Postgres: push now; one module a step of the protocol.
 
-``changes`` (what changed here), ``fence`` (are we still who we were), ``batches`` and ``push``
+``capture`` (tables and triggers in the file), ``changes`` (the log), ``journal`` (identity and
+batches on their way), ``fence`` (are we still who we were), ``batches`` and ``push``
 (sending), ``statements`` (judging and applying, on the server), ``acknowledge`` and ``incoming``
 (what came back), ``reconcile`` (after a restored server), ``server`` (its schema), ``status``,
 ``wire`` and ``tables`` (values and columns), ``run`` (a whole sync). docs/sync.md explains the

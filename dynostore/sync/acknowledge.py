@@ -9,8 +9,9 @@ from typing import Any
 
 from dynostore.fields import time_text, utc_now
 from dynostore.sync.batches import Reject
-from dynostore.sync.changes import LocalFile, Pending
+from dynostore.sync.changes import LocalFile
 from dynostore.sync.incoming import Held, Incoming, held
+from dynostore.sync.journal import Pending
 from dynostore.sync.server import Server, Verdict
 from dynostore.sync.tables import Column, Table, quoted
 
@@ -63,8 +64,8 @@ def acknowledge(
         outcome = acknowledgement.apply(writer, seq) if odd else Outcome()
         outcome.sent += len(plain)
         _wake_children(local, writer, table, {key for _, key, _, _ in plain})
-        local.remember(writer, pending.token, seq)
-        local.drop_pending_before(writer, pending.token)
+        local.journal.remember(pending.token, seq)
+        local.journal.drop_pending_before(pending.token)
     return outcome
 
 

@@ -11,7 +11,8 @@ import uuid
 
 from dynostore.errors import IdentityMismatch
 from dynostore.sync.acknowledge import acknowledge_after_crash
-from dynostore.sync.changes import LocalFile, Node, Pending
+from dynostore.sync.changes import LocalFile
+from dynostore.sync.journal import Node, Pending
 from dynostore.sync.reconcile import reconcile
 from dynostore.sync.server import Server, ServerIdentity
 
@@ -34,7 +35,7 @@ def pass_fence(local: LocalFile, server: Server) -> None:
 def _pass(local: LocalFile, server: Server) -> bool:
     """Take one case of the table; give False when another look is needed."""
     identity = server.identity()
-    node, pending = local.node(), local.pending()
+    node, pending = local.journal.node(), local.journal.pending()
     if node.server_id not in (None, identity.id):
         raise IdentityMismatch(
             f"{server.place.shown}: is not the server that this file was synced with",
@@ -52,7 +53,7 @@ def _pass(local: LocalFile, server: Server) -> bool:
         if known and theirs == node.token:
             server.execute("COMMIT")
             return _go_on(local, server, node, identity)
-        if node.token is not None and (theirs is None or local.knows_token(theirs)):
+        if node.token is not None and (theirs is None or local.journal.knows_token(theirs)):
             return _server_was_restored(local, server, node, theirs)
         server.execute("COMMIT")
         return _file_is_a_copy(local, server, node, pending)
@@ -64,10 +65,9 @@ def _pass(local: LocalFile, server: Server) -> bool:
 def _register(local: LocalFile, server: Server, node: Node, identity: ServerIdentity) -> bool:
     server.register(node.node_id, node.name)
     server.execute("COMMIT")
-    with local.writing() as writer:
+    with local.writing():
         _drop_pending(local)
-        local.set_identity(
-            writer,
+        local.journal.set_identity(
             server_id=identity.id,
             incarnation=node.incarnation or identity.incarnation,
         )
@@ -76,17 +76,19 @@ def _register(local: LocalFile, server: Server, node: Node, identity: ServerIden
 
 def _drop_pending(local: LocalFile) -> None:
     """Forget what never arrived, inside the caller's transaction; what went before stays done."""
-    pending = local.pending()
+    pending = local.journal.pending()
     if pending:
-        done = pending[0].token == local.node().token
+        done = pending[0].token == local.journal.node().token
         local.forget_done(local.writer, pending[0], itself=done)
-        local.drop_pending(local.writer)
+        local.journal.drop_pending()
 
 
 def _finish(local: LocalFile, server: Server, node: Node, pending: list[Pending]) -> bool:
     """The server has batches that were not acknowledged: write down what it made of them."""
     for batch in pending:
-        if local.knows_token(batch.token) or not server.has_batch(node.node_id, batch.token):
+        if local.journal.knows_token(batch.token) or not server.has_batch(
+            node.node_id, batch.token
+        ):
             continue
         acknowledge_after_crash(local, server, node.node_id, batch)
         with local.writing() as writer:
@@ -95,15 +97,17 @@ def _finish(local: LocalFile, server: Server, node: Node, pending: list[Pending]
 
 
 def _go_on(local: LocalFile, server: Server, node: Node, identity: ServerIdentity) -> bool:
-    if local.pending() or node.server_id is None:
-        with local.writing() as writer:
+    if local.journal.pending() or node.server_id is None:
+        with local.writing():
             _drop_pending(local)
-            local.set_identity(
-                writer,
+            local.journal.set_identity(
                 server_id=identity.id,
                 incarnation=node.incarnation or identity.incarnation,
             )
-    if node.incarnation not in (None, identity.incarnation) or identity.clock < local.cursor():
+    if (
+        node.incarnation not in (None, identity.incarnation)
+        or identity.clock < local.journal.cursor()
+    ):
         reconcile(local, server, token=node.token, restored_at=None)
     return True
 
@@ -115,13 +119,13 @@ def _server_was_restored(local: LocalFile, server: Server, node: Node, theirs: i
     on to be what this node remembers. Runs inside the transaction that holds the node's row.
     """
     _log.warning("%s was restored from a backup; reconciling", server.place.shown)
-    cut = (local.clock_at(theirs) if theirs is not None else None) or 0
+    cut = (local.journal.clock_at(theirs) if theirs is not None else None) or 0
     ancestors = server.incarnations()
     current = server.identity().incarnation
     mine = node.incarnation or current
     if mine not in (current, *ancestors):
         cut = 0
-    server.raise_clock(local.latest_clock())
+    server.raise_clock(local.journal.latest_clock())
     if mine == current or mine not in ancestors:
         server.begin_incarnation({current, mine}, cut)
     server.register(node.node_id, node.name)
@@ -149,5 +153,5 @@ def _file_is_a_copy(local: LocalFile, server: Server, node: Node, pending: list[
     with local.writing() as writer:
         _drop_pending(local)
         writer.execute("DELETE FROM sync_history")
-        local.set_identity(writer, node_id=str(uuid.uuid4()), token=None)
+        local.journal.set_identity(node_id=str(uuid.uuid4()), token=None)
     return False

@@ -16,7 +16,8 @@ from dynostore.driver_errors import sqlstate
 from dynostore.sync import statements
 from dynostore.sync.acknowledge import Outcome, acknowledge
 from dynostore.sync.batches import Batch, Limits, ReadAhead, Reject, changed_rows
-from dynostore.sync.changes import HISTORY_KEPT, LocalFile, Pending, new_token
+from dynostore.sync.changes import HISTORY_KEPT, LocalFile
+from dynostore.sync.journal import Pending, new_token
 from dynostore.sync.server import Server, Verdict
 
 Progress = Callable[[str, int], None]
@@ -70,7 +71,7 @@ class Push:
         self._limits = limits
         self._progress = progress
         self._scope = list(local.tables.values())
-        self._node = local.node()
+        self._node = local.journal.node()
         self._number = server.node_number(self._node.node_id)
         self._settled = 0.0  # when the last batch was acknowledged
 
@@ -118,7 +119,7 @@ class Push:
             self._settle(before, total)
         with self._local.writing() as writer:
             self._local.forget_all_sent(writer, marker, self._scope_names)
-            self._local.drop_pending(writer)
+            self._local.journal.drop_pending()
         return rows - total.put_off, total.put_off
 
     def _set_aside(self, batch: Batch, rejects: list[Reject], total: Outcome) -> None:
@@ -135,7 +136,7 @@ class Push:
         )
         with self._local.writing() as writer:
             self._local.readmit(writer, name, batch.keys)
-            self._local.add_pending(writer, pending)
+            self._local.journal.add_pending(pending)
         return pending
 
     def _transmit(self, batch: Batch, pending: Pending) -> Verdict:

@@ -48,7 +48,7 @@ def reconcile(
         has just found that out; None when the server says it.
     """
     incarnation = server.identity().incarnation
-    mine = local.node().incarnation
+    mine = local.journal.node().incarnation
     cut = _EVER
     if mine != incarnation:
         cuts = [restored_at or 0]
@@ -65,7 +65,7 @@ def reconcile(
         _archive(server, table, overtaken)
     with local.writing() as writer:
         writer.execute("UPDATE sync_table SET cursor = 0")
-        local.set_identity(writer, incarnation=incarnation, token=token)
+        local.journal.set_identity(incarnation=incarnation, token=token)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from dynostore.migrator import file_lock
 from dynostore.models import REPLICATED
 from dynostore.store import Store
 from dynostore.sync.batches import Limits
+from dynostore.sync.capture import install
 from dynostore.sync.changes import LocalFile
 from dynostore.sync.fence import pass_fence
 from dynostore.sync.push import Progress, Push, TableReport
@@ -115,7 +116,7 @@ def sync(
         local = LocalFile(file.path, file.settings, describe(REPLICATED))
         try:
             with translated(file.shown):
-                local.install()
+                install(local)
                 reports = _with_patience(local, place, limits or Limits(), progress)
         except errors.DynostoreError as exc:
             local.note_error(exc.message)

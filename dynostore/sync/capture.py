@@ -1,0 +1,150 @@
+"""The sync's tables and triggers inside the file, made by the first sync and checked by each.
+
+Who never syncs pays nothing. The triggers are part of the file: whoever writes, the keys of the
+changed rows are logged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import sqlite3
+import uuid
+
+from dynostore.migrator import CAPTURE_PREFIX
+from dynostore.sync.changes import LocalFile
+from dynostore.sync.tables import Table, literal, quoted
+
+_TABLES = """
+CREATE TABLE sync_meta (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    node_id TEXT NOT NULL, node_name TEXT NOT NULL,
+    server_id TEXT, incarnation INTEGER, token INTEGER,
+    applying INTEGER NOT NULL DEFAULT 0, marker INTEGER NOT NULL DEFAULT 0,
+    last_success_at TEXT, last_error TEXT, last_error_at TEXT
+);
+CREATE TABLE sync_table (
+    name TEXT NOT NULL PRIMARY KEY, cursor INTEGER NOT NULL DEFAULT 0,
+    triggers_hash TEXT NOT NULL, columns TEXT NOT NULL
+);
+CREATE TABLE sync_log (seq INTEGER PRIMARY KEY, tbl TEXT, key TEXT, op TEXT);
+CREATE TABLE sync_base (
+    tbl TEXT NOT NULL, key TEXT NOT NULL, revision INTEGER NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (tbl, key)
+) WITHOUT ROWID;
+CREATE TABLE sync_pending (
+    id INTEGER PRIMARY KEY, token INTEGER NOT NULL, tbl TEXT NOT NULL,
+    op TEXT NOT NULL, first_key TEXT NOT NULL, last_key TEXT NOT NULL, marker INTEGER NOT NULL,
+    scope TEXT NOT NULL
+);
+CREATE TABLE sync_conflict (
+    id INTEGER PRIMARY KEY, tbl TEXT NOT NULL, key TEXT NOT NULL, image TEXT,
+    revision INTEGER, why TEXT NOT NULL, at TEXT NOT NULL
+);
+CREATE TABLE sync_reject (
+    tbl TEXT NOT NULL, key TEXT NOT NULL, column_name TEXT, value TEXT,
+    sqlstate TEXT NOT NULL, message TEXT NOT NULL, tries INTEGER NOT NULL, at TEXT NOT NULL,
+    PRIMARY KEY (tbl, key)
+) WITHOUT ROWID;
+CREATE TABLE sync_history (token INTEGER PRIMARY KEY, clock INTEGER NOT NULL);
+CREATE INDEX sync_history_clock ON sync_history (clock);
+"""
+
+# AFTER, so that the row's own constraints have spoken. The key only: its contents are read when
+# they are sent. A key that changes is a delete of the old one and a put of the new one.
+# IS NOT 1: a missing row in sync_meta must not switch capture off.
+_TRIGGERS = {
+    "insert": "AFTER INSERT ON {t} {when}"
+    " BEGIN INSERT INTO sync_log (tbl, key, op) VALUES ({n}, NEW.{k}, 'p'); END",
+    "update": "AFTER UPDATE ON {t} {when}"
+    " BEGIN INSERT INTO sync_log (tbl, key, op) VALUES ({n}, NEW.{k}, 'p'); END",
+    "rekey": "AFTER UPDATE OF {k} ON {t} {when} AND OLD.{k} IS NOT NEW.{k}"
+    " BEGIN INSERT INTO sync_log (tbl, key, op) VALUES ({n}, OLD.{k}, 'd'); END",
+    "delete": "AFTER DELETE ON {t} {when}"
+    " BEGIN INSERT INTO sync_log (tbl, key, op) VALUES ({n}, OLD.{k}, 'd'); END",
+}
+_WHEN = "WHEN (SELECT applying FROM sync_meta) IS NOT 1"
+
+
+def install(local: LocalFile) -> None:
+    """Make the sync's tables and triggers where they are missing; writes nothing otherwise.
+
+    Rows that a table holds already when it joins, or that may have changed while its triggers
+    were missing, are logged: the server says which of them are news.
+    """
+    known = _has_tables(local.writer)
+    missing = [t for t in local.tables.values() if not known or not _captured(local.writer, t)]
+    if not missing:
+        return
+    with local.writing() as writer:
+        if not _has_tables(writer):
+            for statement in _TABLES.split(";"):
+                writer.execute(statement)
+            writer.execute(
+                "INSERT INTO sync_meta (id, node_id, node_name) VALUES (1, ?, ?)",
+                (str(uuid.uuid4()), socket.gethostname()),
+            )
+        for table in missing:
+            _capture(writer, table)
+
+
+def _has_tables(writer: sqlite3.Connection) -> bool:
+    found = writer.execute(
+        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sync_meta'"
+    )
+    return found.fetchone() is not None
+
+
+def _captured(writer: sqlite3.Connection, table: Table) -> bool:
+    """Tell whether the table is registered and its triggers are word for word ours."""
+    rows = writer.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?"
+        f" AND name LIKE '{CAPTURE_PREFIX}%'",
+        (table.name,),
+    ).fetchall()
+    if dict(rows) != _triggers(table):
+        return False
+    row = writer.execute(
+        "SELECT triggers_hash FROM sync_table WHERE name = ?", (table.name,)
+    ).fetchone()
+    return row is not None and row[0] == _hash(_triggers(table))
+
+
+def _capture(writer: sqlite3.Connection, table: Table) -> None:
+    for name, sql in _triggers(table).items():
+        writer.execute(f"DROP TRIGGER IF EXISTS {quoted(name)}")
+        writer.execute(sql)
+    writer.execute(
+        "INSERT INTO sync_table (name, triggers_hash, columns) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET triggers_hash = excluded.triggers_hash,"
+        " columns = excluded.columns",
+        (table.name, _hash(_triggers(table)), json.dumps([c.name for c in table.columns])),
+    )
+    _log_whole_table(writer, table)
+
+
+def _log_whole_table(writer: sqlite3.Connection, table: Table) -> None:
+    """Log every row as changed, and every row that the server has and the file has not."""
+    name, key = literal(table.name), table.key.quoted
+    writer.execute(
+        f"INSERT INTO sync_log (tbl, key, op) SELECT {name}, {key}, 'p' FROM {table.quoted}"
+    )
+    writer.execute(
+        f"INSERT INTO sync_log (tbl, key, op) SELECT {name}, b.key, 'd' FROM sync_base b"
+        f" WHERE b.tbl = {name} AND NOT EXISTS"
+        f" (SELECT 1 FROM {table.quoted} t WHERE t.{key} = b.key)"
+    )
+
+
+def _triggers(table: Table) -> dict[str, str]:
+    result = {}
+    for event, body in _TRIGGERS.items():
+        name = f"{CAPTURE_PREFIX}{table.name}_{event}"
+        filled = body.format(t=table.quoted, n=literal(table.name), k=table.key.quoted, when=_WHEN)
+        result[name] = f"CREATE TRIGGER {quoted(name)} {filled}"
+    return result
+
+
+def _hash(triggers: dict[str, str]) -> str:
+    return hashlib.sha256("\n".join(triggers.values()).encode()).hexdigest()
