@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from dynostore.fields import utc_now
+from dynostore.ids import derived_id
 from dynostore.import_merge import WholeRow
 from dynostore.import_plan import ImportItem, Plan, Planner, parent_field
-from dynostore.import_report import Remark
-from dynostore.models import Record
+from dynostore.import_report import ImportReport, Remark
+from dynostore.legacy.source_tree import shown
+from dynostore.models import Import, Record
 from dynostore.models.base import key_field
 from dynostore.repositories.base import Repository
 from dynostore.store import Store
@@ -106,6 +109,48 @@ class BatchWriter:
                     table = child_model._meta.table_name
                     message = f"{table} {key}: is in the store and not in the source"
                     yield Remark(created[parent].item.source.path, message)
+
+
+def note_invalid(store: Store, report: ImportReport) -> None:
+    """Keep in ``imports`` what of this source could not be taken over, and why, as of now.
+
+    What was noted before and is gone or good by now is forgotten. Writes nothing where nothing
+    changed.
+    """
+    wanted: dict[str, tuple[str, str]] = {}
+    for entry in report.entries:
+        if entry.outcome == "invalid":
+            place = _place(report.source, entry.path)
+            key = derived_id("imports", report.kind, f"\x1f{place}")
+            wanted[key] = (place, entry.reason or "")
+    below = _place(report.source, "")
+    noted = {
+        row.id: (row.source_path, row.reason)
+        for row in store.imports.stream(kind=report.kind, status="invalid")
+        if row.source_path == shown(report.source) or row.source_path.startswith(below)
+    }
+    changed = [key for key, said in wanted.items() if noted.get(key) != said]
+    outdated = [key for key in noted if key not in wanted]
+    if not changed and not outdated:
+        return
+    now = utc_now()
+    with store.transaction():
+        store.imports.forget(outdated)
+        store.imports.put_many(
+            Import(
+                id=key,
+                kind=report.kind,
+                source_path=wanted[key][0],
+                status="invalid",
+                reason=wanted[key][1],
+                imported_at=now,
+            )
+            for key in changed
+        )
+
+
+def _place(root: str, path: str) -> str:
+    return shown(root) if path == "." else f"{shown(root).rstrip('/')}/{path}"
 
 
 class _Records:

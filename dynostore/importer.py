@@ -16,7 +16,7 @@ from dynostore import errors
 from dynostore.import_merge import Existing
 from dynostore.import_plan import ImportItem, Planner, as_item
 from dynostore.import_report import Entry, ImportReport, Remark
-from dynostore.import_writer import BatchWriter
+from dynostore.import_writer import BatchWriter, note_invalid
 from dynostore.legacy import READERS, Finding, Reader, SourceRecord
 from dynostore.legacy.source_json import printable
 from dynostore.legacy.source_tree import shown
@@ -64,9 +64,9 @@ def import_from(
         )
     if store is None and not dry_run:
         raise errors.ConfigError("an import needs a store; only a dry run does without one")
+    started_s = time.monotonic()
     root = _find_root(source)
     reader = _choose_reader(root, kind)
-    started_s = time.monotonic()
     report = ImportReport(root, reader.kind, dry_run=dry_run, existing=existing)
     planner = Planner(None if store is None else store.imports, existing)
     writer = None if dry_run or store is None else BatchWriter(store, planner, reader.kind)
@@ -84,6 +84,8 @@ def import_from(
             report.add(item if isinstance(item, Entry) else next(entries))
         if progress is not None:
             progress(len(report.entries), None)
+    if store is not None and not dry_run:
+        note_invalid(store, report)
     report.seconds = time.monotonic() - started_s
     return report
 

@@ -76,6 +76,10 @@ class Imports(Protocol):
         """Give what the sources held when they were last read, by id."""
         ...
 
+    def forget(self, ids: Sequence[str]) -> None:
+        """Remove these rows; ids that are not there are passed over. The records stay."""
+        ...
+
     def put_many(self, records: Iterable[Record]) -> RefusedList:
         """Write whole :class:`Import` records; give back the refused ones."""
         ...
@@ -140,6 +144,12 @@ class ImportRepository(Repository):
 
     def images(self, ids: Sequence[str]) -> dict[str, Any]:
         return dict(self._tuples((Import.id, Import.image), Import.id, ids))
+
+    def forget(self, ids: Sequence[str]) -> None:
+        with self._db.writing():
+            for start in range(0, len(ids), _KEYS_PER_QUERY):
+                part = ids[start : start + _KEYS_PER_QUERY]
+                Import.delete().where(Import.id.in_(part)).execute(self._db)
 
     def stored(
         self, model: type[Record], field: Any, values: Sequence[Any]
