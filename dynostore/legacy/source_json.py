@@ -13,9 +13,9 @@ from dynostore.legacy.base import Unreadable
 MAX_BYTES = 64 * 1024 * 1024
 """A larger document is no description of a record; reading it would take many times its size."""
 
-# What JSON text can say and Postgres cannot hold. A surrogate pair is harmless and looks alike:
-# the value is looked at then.
-_SUSPICIOUS = re.compile(rb"NaN|Infinity|\\u0000|\\u[dD][89a-fA-F]")
+# What JSON text can say and Postgres cannot hold; 1e999 is infinity to Python. A surrogate pair is
+# harmless and looks alike: the value is looked at then.
+_SUSPICIOUS = re.compile(rb"NaN|Infinity|\d[eE]\+?\d{3}|\\u0000|\\u[dD][89a-fA-F]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
