@@ -57,7 +57,7 @@ def test_a_file_of_a_run_is_named_by_its_path_below_the_run(tree: Any, target: S
 
 def test_keys_without_a_column_and_side_documents_go_to_metadata(tree: Any, target: Store) -> None:
     tree.add_a(operator="kim", manifest="mine", flags=[1, None])
-    log = {"schema_version": "1.0.0", "events": [], "active_snapshot_id": None}
+    log: dict[str, Any] = {"schema_version": "1.0.0", "events": [], "active_snapshot_id": None}
     tree.write("runs/run_a/session_log.json", log)
     tree.write("runs/run_a/jetstream_metadata.json", {"vehicle": "Tourer", "peak_hp": 96.3})
     manifest = tree.manifest("run_a", session_id=...)
