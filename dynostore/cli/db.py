@@ -49,12 +49,15 @@ def status(session: Session, utc: bool) -> int:
         steps = migrator.status()
     pending = [step for step in steps if step.applied_at is None]
     newer = [step for step in steps if not step.known]
-    print_items(session, map(_described, steps), _COLUMNS, utc=utc, behind=bool(pending))
+    code = errors.SchemaTooNew.exit_code if newer else int(bool(pending))
+    print_items(
+        session, map(_described, steps), _COLUMNS, utc=utc, ok=not code, behind=bool(pending)
+    )
     if newer:
         session.note("a newer dynostore has upgraded this database: pip install -U dynostore")
     elif pending:
         session.note("the database is behind: dynostore db upgrade")
-    return errors.SchemaTooNew.exit_code if newer else int(bool(pending))
+    return code
 
 
 def _described(step: Step) -> dict[str, object]:

@@ -24,9 +24,9 @@ from dynostore.models.runs import STATUSES, Run
 
 _COLUMNS = (
     Column("id", whole=True),
-    Column("status"),
+    Column("status", whole=True),
     Column("source"),
-    Column("created_at", "created"),
+    Column("created_at", "created", whole=True),
     Column("progress_percent", "%"),
     Column("current_stage", "stage"),
     Column("input_filename", "input"),
@@ -91,7 +91,7 @@ def runs() -> None:
 @click.pass_obj
 def list_(session: Session, /, limit: int, after: str | None, utc: bool, **filters: Any) -> None:
     """List runs, newest first."""
-    with session.reader() as store:
+    with session.store() as store:
         print_page(session, store.runs.list, _COLUMNS, limit=limit, after=after, utc=utc, **filters)
 
 
@@ -106,7 +106,7 @@ def list_(session: Session, /, limit: int, after: str | None, utc: bool, **filte
 @click.pass_obj
 def show(session: Session, run_id: str, utc: bool) -> None:
     """Show a run and its files."""
-    with session.reader() as store:
+    with session.store() as store:
         run = store.runs.get(store.runs.resolve(run_id))
         files = [file.values() for file in store.runs.files(run.id)]
     if session.json:
@@ -137,7 +137,7 @@ def create(
     It is "pending" and from "manual" where nothing is said. JSON may be given as @FILE.
     """
     given = {name: value for name, value in values.items() if value is not None}
-    with session.writer(create=True) as store:
+    with session.store(create=True) as store:
         run = store.runs.create(run_id=run_id, created_at=created_at, **given)
     print_item(session, run.values(), text=run.id)
 
@@ -166,7 +166,7 @@ def update(session: Session, /, run_id: str, clear: tuple[str, ...], **values: A
     if both := set(given) & set(clear):
         raise click.UsageError(f"{min(both)}: set and cleared", click.get_current_context())
     given.update(dict.fromkeys(clear))
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.runs.resolve(run_id)
         run = store.runs.update(full_id, **given)
     print_item(session, run.values(), text=run.id)
@@ -183,7 +183,7 @@ def update(session: Session, /, run_id: str, clear: tuple[str, ...], **values: A
 @click.pass_obj
 def rm(session: Session, run_ids: tuple[str, ...], yes: bool) -> None:
     """Remove runs and the records of their files; files on disk stay."""
-    with session.writer() as store:
+    with session.store() as store:
         found = [store.runs.get(i) for i in dict.fromkeys(map(store.runs.resolve, run_ids))]
         lines = [
             f"would remove {r.id} ({r.status}, {len(store.runs.files(r.id))} files)" for r in found

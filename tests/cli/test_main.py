@@ -192,7 +192,7 @@ def test_a_bug_is_a_traceback_with_where_to_report_it(
     def break_down(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("postgresql://kim:secret@host/db")
 
-    monkeypatch.setattr("dynostore.cli._session.Session.reader", break_down)
+    monkeypatch.setattr("dynostore.cli._session.Session.store", break_down)
     assert cli.main([*answer, "runs", "list"]) == 70
     out, err = capsys.readouterr()
     assert out == ""
@@ -210,7 +210,7 @@ def test_ctrl_c_is_130_without_a_traceback(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dynostore.cli._session.Session.reader", interrupt)
+    monkeypatch.setattr("dynostore.cli._session.Session.store", interrupt)
     assert cli.main(["runs", "list"]) == 130
     assert capsys.readouterr() == ("", "\ninterrupted\n")
 
