@@ -47,15 +47,17 @@ def _pass(local: LocalFile, server: Server) -> bool:
     try:
         if not known and node.token is None:
             return _register(local, server, node, identity)
-        if known and theirs != node.token and any(p.token == theirs for p in pending):
-            server.execute("COMMIT")
-            return _finish(local, server, node, pending)
-        if known and theirs == node.token:
-            server.execute("COMMIT")
-            return _go_on(local, server, node, identity)
-        if node.token is not None and (theirs is None or local.journal.knows_token(theirs)):
+        announced = [batch.token for batch in pending]
+        if theirs not in (node.token, *announced) and (
+            theirs is None or local.journal.knows_token(theirs)
+        ):
             return _server_was_restored(local, server, node, theirs)
-        server.execute("COMMIT")
+        # Nothing was written here: a COMMIT would flush the server's log for the lock alone.
+        server.rollback()
+        if theirs == node.token:
+            return _go_on(local, server, node, identity)
+        if theirs in announced:
+            return _finish(local, server, node, pending)
         return _file_is_a_copy(local, server, node, pending)
     except BaseException:
         server.rollback()
