@@ -17,6 +17,7 @@ MAX_BYTES = 64 * 1024 * 1024
 # harmless and looks alike: the value is looked at then.
 _SUSPICIOUS = re.compile(rb"NaN|Infinity|\d[eE]\+?\d{3}|\\u0000|\\u[dD][89a-fA-F]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_PATH_SHOWN = 200  # characters: a key may be as long as its document
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -33,17 +34,17 @@ def parse(data: bytes) -> tuple[Any, str | None]:
     if not data.strip():
         raise Unreadable("the file is empty")
     warning = None
-    encoding = "utf-8"
+    encoding = "UTF-8"
     if data.startswith(_BOMS):
-        encoding = "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-16"
-        warning = f"begins with a byte order mark; read as {encoding.upper().removesuffix('-SIG')}"
+        encoding = "UTF-8" if data.startswith(codecs.BOM_UTF8) else "UTF-16"
+        warning = f"begins with a byte order mark; read as {encoding}"
     try:
-        text = data.decode(encoding)
+        text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as exc:
-        raise Unreadable(f"not {encoding.upper()} at byte {exc.start}") from None
+        raise Unreadable(f"not {encoding} at byte {exc.start}") from None
     try:
         value = json.loads(text)
-        if _SUSPICIOUS.search(data) or encoding == "utf-16":
+        if _SUSPICIOUS.search(data) or encoding == "UTF-16":
             _refuse_unstorable(value, "")
     except RecursionError:
         raise Unreadable("nested too deeply") from None
@@ -76,9 +77,13 @@ def _refuse_unstorable(value: Any, path: str) -> None:
         for index, item in enumerate(value):
             _refuse_unstorable(item, f"{path}[{index}]")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise Unreadable(f"{printable(path)}: NaN or infinity, which JSON does not have")
+        raise Unreadable(
+            f"{printable(path)[:_PATH_SHOWN]}: NaN or infinity, which JSON does not have"
+        )
     elif isinstance(value, str) and _UNSTORABLE.search(value):
-        raise Unreadable(f"{printable(path)}: NUL or half a surrogate pair in the text")
+        raise Unreadable(
+            f"{printable(path)[:_PATH_SHOWN]}: NUL or half a surrogate pair in the text"
+        )
 
 
 def printable(text: str) -> str:
