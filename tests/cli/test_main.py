@@ -243,6 +243,7 @@ def test_a_closed_pipe_is_noticed_even_when_all_fits_the_buffer(
     os.close(read)
     done = subprocess.run(
         [sys.executable, "-m", "dynostore", "runs", "list"],
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,
