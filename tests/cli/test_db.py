@@ -92,7 +92,7 @@ def test_upgrade_stops_where_it_is_told(
     call: Callable[..., Any], workplace: Path, newer_program: None
 ) -> None:
     (workplace / "dynostore.db").touch()
-    assert call("db", "upgrade", "--to", "1").out.split() == ["migration", "0001_initial"]
+    assert call("db", "upgrade", "--to", "1").out.split() == ["applied", "0001_initial"]
     assert call("db", "status").code == 1
 
 
@@ -186,5 +186,5 @@ def test_a_postgres_behind_is_upgraded_only_on_demand(
         assert (done.code, done.error["code"]) == (6, "schema_behind")
     script = call(*at, "db", "upgrade", "--sql").out
     assert "ADD COLUMN note" in script
-    assert call(*at, "db", "upgrade").out.split() == ["migration", "0002_note"]
+    assert call(*at, "db", "upgrade").out.split() == ["applied", "0002_note"]
     assert call(*at, "runs", "list").code == 0

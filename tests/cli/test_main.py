@@ -95,6 +95,7 @@ def test_no_command_shows_the_help_on_stderr(call: Callable[..., Any]) -> None:
         ["runs", "show"],
         ["runs", "create", "--metadata", "{"],
         ["runs", "create", "--metadata", "null"],
+        ["runs", "create", "--metadata", "[" * 100_000],
         ["runs", "create", "--metadata", "@missing.json"],
         ["runs", "create", "--progress-percent", "101"],
         ["runs", "update", "x"],
