@@ -51,6 +51,17 @@ def test_all_migrations_make_what_the_models_say(
     assert migrated(blank, schema_of) == schema_of(blank_too)
 
 
+def test_text_has_the_collation_that_sorts_as_sqlite_does(
+    postgres_url: str, schema_of: SchemaOf
+) -> None:
+    # Said of the schema, since a server without other collations would sort alike by chance.
+    db: Any = database.connect(postgres_url)
+    for table in migrated(db, schema_of).values():
+        for name, kind, _, _, collation in table["columns"]:
+            assert (collation == "C") == kind.startswith(("text", "character")), name
+    db.shut()
+
+
 def changed_runs(**changes: Any) -> type[Record]:
     """Give the model of runs with other fields; None takes one away."""
     columns = {name: field.clone() for name, field in models.Run._meta.fields.items()} | changes
