@@ -94,19 +94,23 @@ def print_item(
     session: Session,
     item: Mapping[str, Any],
     *,
+    text: str | None = None,
+    fields: Mapping[str, Any] | None = None,
     utc: bool = False,
     ok: bool = True,
-    text: str | None = None,
 ) -> None:
-    """Print one record: as JSON, or a line for each value, or the given text."""
+    """Print one record: all of it as JSON; for people a text, or a line for each of the fields.
+
+    :param ok: whether the command will exit with 0.
+    """
     if session.json:
         print(_json({"ok": ok, "item": item}))
-    elif text is not None:
+    elif fields is None:
         print(text)
     else:
         from dynostore.cli._tables import print_fields
 
-        print_fields(item, utc=utc)
+        print_fields(fields, utc=utc)
 
 
 def print_error(
@@ -173,6 +177,4 @@ def _plain(value: Any) -> Any:
         from dynostore.fields import time_text
 
         return time_text(value)
-    if isinstance(value, Path):
-        return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -70,8 +70,6 @@ def as_text(value: Any, utc: bool = False) -> str:
         return "-"
     if isinstance(value, dt.datetime):
         return _local(value, utc).isoformat(timespec="seconds")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, dict | list):
@@ -86,7 +84,7 @@ def _local(value: dt.datetime, utc: bool) -> dt.datetime:
         return value.astimezone(dt.UTC)
     try:
         return value.astimezone()
-    except (OverflowError, OSError):  # the years 1 and 9999, or before 1970 on Windows
+    except (ValueError, OverflowError, OSError):  # the years 1 and 9999, or before 1970 on Windows
         return value
 
 

@@ -19,7 +19,7 @@ from dynostore.cli._options import (
 )
 from dynostore.cli._output import print_item, print_items, print_page
 from dynostore.cli._session import Group, Session
-from dynostore.cli._tables import Column, print_fields, print_table
+from dynostore.cli._tables import Column, print_table
 from dynostore.models.runs import STATUSES, Run
 
 _COLUMNS = (
@@ -109,11 +109,8 @@ def show(session: Session, run_id: str, utc: bool) -> None:
     with session.store() as store:
         run = store.runs.get(store.runs.resolve(run_id))
         files = [file.values() for file in store.runs.files(run.id)]
-    if session.json:
-        print_item(session, {**run.values(), "files": files})
-        return
-    print_fields(run.values(), utc=utc)
-    if files:
+    print_item(session, {**run.values(), "files": files}, fields=run.values(), utc=utc)
+    if files and not session.json:
         print()
         print_table(files, _FILE_COLUMNS, utc=utc)
 

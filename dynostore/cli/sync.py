@@ -10,7 +10,7 @@ import click
 from dynostore.cli._options import examples, in_utc
 from dynostore.cli._output import print_item, progress
 from dynostore.cli._session import Group, Session
-from dynostore.cli._tables import Column, print_fields, print_table
+from dynostore.cli._tables import Column, print_table
 from dynostore.config import mask
 from dynostore.database import require_psycopg2
 
@@ -96,10 +96,8 @@ def status(session: Session, utc: bool) -> int:
 
     with session.store() as store:
         state = sync_status(store)
-    if session.json:
-        print_item(session, state.to_json(), ok=not state.exit_code)
-    else:
-        print_fields(_for_people(state), utc=utc)
+    fields = _for_people(state)
+    print_item(session, state.to_json(), fields=fields, utc=utc, ok=not state.exit_code)
     return state.exit_code
 
 

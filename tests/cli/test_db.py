@@ -69,6 +69,13 @@ def test_a_reading_command_upgrades_a_file_that_is_behind_and_says_so(
     assert call("db", "status").code == 0
 
 
+def test_init_upgrades_what_is_behind(
+    call: Callable[..., Any], three_runs: list[str], newer_program: None
+) -> None:
+    item = call("--json", "init").item
+    assert (item["outcome"], item["schema_version"]) == ("upgraded", 2)
+
+
 def test_a_reading_command_leaves_an_empty_file_alone(
     call: Callable[..., Any], workplace: Path
 ) -> None:

@@ -97,6 +97,34 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(
     assert not (workplace / "dynostore.db").exists()
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full")
+def test_a_report_that_does_not_fit_loses_nothing_else(
+    call: Callable[..., Any], old_runs: Path
+) -> None:
+    done = call("--json", "import", "old_runs", "--report", "/dev/full")
+    assert (done.code, done.error["code"]) == (1, "unwritable")
+    assert "/dev/full" in done.error["message"]
+    assert len(call("--json", "runs", "list").items) == 10
+
+
+def test_many_remarks_are_cut_short_with_where_to_find_the_rest(
+    call: Callable[..., Any], old_runs: Path
+) -> None:
+    for number in range(30):
+        (old_runs / f"runs/._manifest_{number}.tmp").touch()
+    done = call("import", "old_runs", "--dry-run")
+    assert done.out.count("\nskipped: ") == 19
+    assert done.out.index("\ninvalid: ") < done.out.index("\nskipped: ")
+    assert "and 13 more: --report FILE has all of them\n" in done.err
+
+
+def test_what_the_source_lacks_is_a_warning(call: Callable[..., Any], old_runs: Path) -> None:
+    next(old_runs.glob("outputs/5d0c*/HP_Map*")).unlink()
+    next(old_runs.glob("outputs/5d0c*/VE_*")).write_text("changed")
+    done = call("import", "old_runs", "--dry-run")
+    assert "\nwarning: outputs/5d0c" in done.out
+
+
 def test_what_was_edited_here_stays_unless_the_source_is_told_to_win(
     call: Callable[..., Any], sound_runs: Path
 ) -> None:
