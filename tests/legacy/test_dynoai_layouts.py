@@ -274,12 +274,14 @@ def test_in_layout_d_the_manifests_id_is_the_id_and_the_directory_is_kept(
     first = tree.add_d("experiments/k1_dense", run_id="2025-11-10T22-22-21Z-f51871")
     second = tree.add_d("temp_selftest/run_2025/out", run_id="2025-11-20T03-12-00Z-41ac4b")
     tree.write("experiments/k1_dense/experiment_summary.json", {"idea_id": "k1"})
+    third = tree.add_d("experiments/same", run_id="same")
     report = imported(tree, target)
+    assert target.runs.get(third).metadata["directory"] == "same"
     run = target.runs.get(first)
     assert (run.source, run.metadata["directory"]) == ("experiment", "k1_dense")
     assert run.metadata["experiment_summary"] == {"idea_id": "k1"}
     assert target.runs.get(second).metadata["directory"] == "run_2025/out"
-    assert report.records.created == 2
+    assert report.records.created == 3
 
 
 def test_outputs_that_are_not_on_disk_stay_in_metadata(tree: Any, target: Store) -> None:

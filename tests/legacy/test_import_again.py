@@ -5,15 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dynostore import Store
+from dynostore.ids import derived_id
 from dynostore.import_merge import Existing
 from dynostore.import_report import ImportReport
 from dynostore.importer import import_from
+from dynostore.legacy import Finding, SourceRecord
+from dynostore.models import Run, RunFile
 
 
 def rows_of(store: Store) -> list[Any]:
@@ -293,6 +297,37 @@ def test_a_file_that_the_database_refuses_costs_its_whole_run(tree: Any, target:
     assert report.differences == []
     target.database.execute_sql("DROP TRIGGER no_odd")
     assert outcomes(import_from(tree.root, target)) == {"created": 1, "same": 2}
+
+
+class OddReader:
+    """A reader of another tool, one of whose two records has a child that no store can hold."""
+
+    kind = "odd"
+
+    def detect(self, source: str) -> bool:
+        return True
+
+    def read(self, source: str) -> Iterator[SourceRecord | Finding]:
+        now = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+        for key, size in (("good", 1), ("bad", -1)):
+            run = {"id": key, "status": "pending", "source": "odd"}
+            run |= {"created_at": now, "updated_at": now}  # type: ignore[dict-item]
+            child = {"id": derived_id("run_files", key, "x"), "run_id": key, "filename": "x"}
+            child |= {"size_bytes": size, "created_at": now}  # type: ignore[dict-item]
+            yield SourceRecord(Run, key, run, [(RunFile, child)], key, f"{source}/{key}", "h")
+
+
+def test_a_child_that_the_door_refuses_costs_its_record_in_both_runs(
+    tmp_path: Path, target: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynostore.importer.READERS", (OddReader(),))
+    dry = import_from(tmp_path, target, dry_run=True)
+    real = import_from(tmp_path, target)
+    for report in (dry, real):
+        assert outcomes(report) == {"created": 1, "invalid": 1}
+        assert str(report.entries[1].reason).startswith("size_bytes: -1")
+    assert dry.entries[1] == real.entries[1]
+    assert [run.id for run in target.runs.stream()] == ["good"]
 
 
 def test_progress_is_told_after_each_batch(tree: Any, target: Store) -> None:
