@@ -194,7 +194,7 @@ class LocalFile:
         )
 
     def readmit(self, writer: sqlite3.Connection, table: str, keys: Sequence[str]) -> None:
-        """Forget that rows were set aside, since they are sent again."""
+        """Forget that rows were set aside, since the server has them now."""
         if writer.execute("SELECT 1 FROM sync_reject LIMIT 1").fetchone():
             writer.executemany(
                 "DELETE FROM sync_reject WHERE tbl = ? AND key = ?", [(table, k) for k in keys]

@@ -196,7 +196,7 @@ BEGIN
             ' EXECUTE FUNCTION dynostore_sync.unbury(%4$L)',
         'zz_sync_touch AFTER INSERT OR UPDATE OR DELETE ON %1$s FOR EACH STATEMENT WHEN (%2$s)'
             ' EXECUTE FUNCTION dynostore_sync.touch()',
-        'zz_sync_truncate BEFORE TRUNCATE ON %1$s FOR EACH STATEMENT'
+        'zz_sync_truncate BEFORE TRUNCATE ON %1$s FOR EACH STATEMENT WHEN (%2$s)'
             ' EXECUTE FUNCTION dynostore_sync.bury_all(%4$L)']
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER ' || made, t, captured, k, k);

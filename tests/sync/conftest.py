@@ -149,7 +149,9 @@ class Node:
         """Give what a sync that has nothing to do must leave alone."""
         names = [
             name
-            for (name,) in self.sql("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")
+            for (name,) in self.sql(
+                "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1"
+            )
         ]
         return [(name, self.sql(f"SELECT * FROM {name} ORDER BY 1")) for name in names]
 
@@ -243,9 +245,36 @@ def assert_quiet(node: Node) -> None:
 
 
 @pytest.fixture
-def remote(postgres_url: str) -> Remote:
-    """Give an empty database to sync with."""
+def empty_remote(postgres_url: str) -> Remote:
+    """Give a database without any table, for tests of the set-up, or that change the schema."""
     return Remote(postgres_url)
+
+
+@pytest.fixture(scope="session")
+def shared_remote(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
+    """Give a database that a first sync has set up."""
+    name = postgres.create()
+    remote = Remote(postgres.url_of(name))
+    with Store.open(tmp_path_factory.mktemp("set-up") / "node.db") as store:
+        sync(store, remote.url)
+    yield remote
+    postgres.drop(name)
+
+
+@pytest.fixture
+def remote(shared_remote: Remote) -> Remote:
+    """Give a server that is set up and holds nothing; a database of its own would cost a second.
+
+    A server from before is refused by no file, since it knows none.
+    """
+    # A test that left a transaction open fails here instead of waiting for ever.
+    shared_remote.sql(
+        "SET lock_timeout = '5s'; BEGIN; SET LOCAL dynostore_sync.apply = 'on';"
+        " TRUNCATE runs, run_files, dynostore_sync.ancestor, dynostore_sync.node,"
+        " dynostore_sync.node_history, dynostore_sync.tombstone, dynostore_sync.archive,"
+        " dynostore_sync.touched, dynostore_sync.tick; COMMIT"
+    )
+    return shared_remote
 
 
 @pytest.fixture

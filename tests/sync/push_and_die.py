@@ -49,7 +49,7 @@ def push(order: dict[str, Any], answer: int) -> None:
         connect = sqlite3.connect
 
         def traced(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-            connection = connect(*args, **kwargs)
+            connection: sqlite3.Connection = connect(*args, **kwargs)
             connection.set_trace_callback(countdown)
             return connection
 
@@ -69,9 +69,9 @@ def push(order: dict[str, Any], answer: int) -> None:
     if "server" in counted:
         open_session = Server.connect
 
-        def counting(server: Server) -> None:
-            open_session(server)
-            server.connection.cursor_factory = Cursor
+        def counting(self: Server) -> None:
+            open_session(self)
+            self.connection.cursor_factory = Cursor
 
         Server.connect = counting  # type: ignore[method-assign]
 
@@ -97,12 +97,13 @@ def main() -> None:
         with os.fdopen(reading, "rb") as pipe:
             said = pipe.read().decode()
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code == DIED:
-            print(json.dumps({"died": True}), flush=True)
-        elif code == 0:
-            print(json.dumps({"died": False, "statements": int(said)}), flush=True)
-        else:
-            print(json.dumps({"error": said or f"exit code {code}"}), flush=True)
+        reply: dict[str, Any] = {"died": code == DIED}
+        if code == 0:
+            reply["statements"] = int(said)
+        elif code != DIED:
+            reply["error"] = said or f"exit code {code}"
+        sys.stdout.write(json.dumps(reply) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,44 +44,62 @@ def _change_while_interrupted(node: Any) -> None:
     node.sql("UPDATE run_files SET size_bytes = 70 WHERE run_id IN ('old-5', 'old-6')")
 
 
+_KEPT = ("server", "node", "node_history", "tombstone", "archive", "tick")
+
+
 class _Scene:
-    """A file and a database before a push, to be had again as often as one likes."""
+    """A file and a server as they were before a push, to be had again as often as one likes."""
 
-    def __init__(self, postgres: Any, make: Callable[..., Any], directory: Path) -> None:
-        self._postgres = postgres
+    def __init__(self, make: Callable[..., Any], remote: Any, directory: Path) -> None:
         self._make = make
+        self._remote = remote
         self._file = directory / "before.db"
-        self._directory = directory
-        self._template = ""
-        self._numbers = itertools.count(1)
+        self._path = directory / "node.db"
+        self._server_was_empty = True
 
-    def prepare(self, act: Callable[[Any], None], remote: Any) -> None:
-        node = self._make(path=self._file)
+    def prepare(self, act: Callable[[Any], None]) -> None:
+        node = self._make(path=self._file, to=self._remote)
         act(node)
         node.sql("PRAGMA wal_checkpoint(TRUNCATE)")
         node.close()
-        self._template = remote.url.partition("?")[0].rpartition("/")[2]
+        self._server_was_empty = not self._remote.tables()
+        if not self._server_was_empty:
+            self._save_server()
+
+    def _save_server(self) -> None:
+        copies = [f"CREATE TABLE saved.{n} AS TABLE dynostore_sync.{n};" for n in _KEPT]
+        copies += [f"CREATE TABLE saved.{n} AS TABLE {n};" for n in ("runs", "run_files")]
+        self._remote.sql("CREATE SCHEMA saved;" + "".join(copies))
+
+    def _reset_server(self) -> None:
+        # A database made anew each time would take most of the suite's time.
+        if self._server_was_empty:
+            self._remote.sql(
+                "DROP SCHEMA IF EXISTS dynostore_sync CASCADE; DROP SCHEMA public CASCADE;"
+                " CREATE SCHEMA public"
+            )
+            return
+        names = [f"dynostore_sync.{name}" for name in _KEPT]
+        back = [
+            f"INSERT INTO {n} OVERRIDING SYSTEM VALUE SELECT * FROM saved.{n.rpartition('.')[2]};"
+            for n in [*names, "runs", "run_files"]
+        ]
+        self._remote.sql(
+            "BEGIN; SET LOCAL dynostore_sync.apply = 'on';"
+            f" TRUNCATE runs, run_files, {', '.join(names)}; {''.join(back)} COMMIT"
+        )
 
     def fresh(self) -> Any:
-        path = self._directory / f"node-{next(self._numbers)}.db"
-        shutil.copy(self._file, path)
-        name = self._postgres.create(self._template)
-        return self._make(path=path, to=name)
-
-    def forget(self, node: Any) -> None:
-        node.close()
-        self._postgres.drop(node.remote.url.partition("?")[0].rpartition("/")[2])
-        for path in self._directory.glob(node.path.name + "*"):
+        self._reset_server()
+        for path in self._path.parent.glob(self._path.name + "*"):
             path.unlink()
+        shutil.copy(self._file, self._path)
+        return self._make(path=self._path, to=self._remote)
 
 
 @pytest.fixture
-def scene(postgres: Any, make_node: Any, remote: Any, tmp_path: Path) -> Iterator[_Scene]:
-    def make(*, path: Path, to: str | None = None) -> Any:
-        where = remote if to is None else type(remote)(postgres.url_of(to))
-        return make_node(path=path, to=where)
-
-    yield _Scene(postgres, make, tmp_path)
+def scene(make_node: Any, empty_remote: Any, tmp_path: Path) -> _Scene:
+    return _Scene(make_node, empty_remote, tmp_path)
 
 
 def _first_push(node: Any) -> None:
@@ -103,7 +120,7 @@ SCENES = {"first push": _first_push, "mixed changes": _second_push}
 def _statements(scene: _Scene, doomed: Any) -> int:
     node = scene.fresh()
     lived = doomed.push(node.path, node.remote.url, rows=BATCH_ROWS)
-    scene.forget(node)
+    node.close()
     assert not lived["died"]
     return int(lived["statements"])
 
@@ -129,17 +146,17 @@ def _kill_and_finish(
         exc.add_note(f"killed at statement {at}")
         raise
     finally:
-        scene.forget(node)
+        node.close()
 
 
 @pytest.mark.parametrize("kind", SCENES)
 @pytest.mark.parametrize("then", [None, _change_while_interrupted], ids=["quiet", "writing"])
 def test_a_push_killed_at_some_statements_is_finished_by_the_next(
-    kind: str, then: Any, scene: _Scene, doomed: Any, check: Any, remote: Any, dice: Any
+    kind: str, then: Any, scene: _Scene, doomed: Any, check: Any, dice: Any
 ) -> None:
     if then and kind == "first push":
         pytest.skip("those rows are there in the other scene")
-    scene.prepare(SCENES[kind], remote)
+    scene.prepare(SCENES[kind])
     total = _statements(scene, doomed)
     step = total // 10
     for at in range(dice.randrange(1, step), total, step):
@@ -150,12 +167,12 @@ def test_a_push_killed_at_some_statements_is_finished_by_the_next(
 @pytest.mark.parametrize("kind", SCENES)
 @pytest.mark.parametrize("then", [None, _change_while_interrupted], ids=["quiet", "writing"])
 def test_a_push_killed_at_every_statement_is_finished_by_the_next(
-    kind: str, then: Any, scene: _Scene, doomed: Any, check: Any, remote: Any
+    kind: str, then: Any, scene: _Scene, doomed: Any, check: Any
 ) -> None:
     if then and kind == "first push":
         pytest.skip("those rows are there in the other scene")
-    scene.prepare(SCENES[kind], remote)
+    scene.prepare(SCENES[kind])
     total = _statements(scene, doomed)
-    assert total > 100
+    assert total > 100, total
     for at in range(1, total):
         _kill_and_finish(scene, doomed, check, at, then)
