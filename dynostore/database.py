@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shlex
 import sqlite3
 import threading
 import time
@@ -205,12 +206,12 @@ class SqliteFile(_Common, peewee.SqliteDatabase):
         if not create:
             raise errors.StoreNotFound(
                 f"{self.shown}: there is no store here yet",
-                hint=f"dynostore --db {self.shown} init",
+                hint=f"dynostore --db {shlex.quote(self.shown)} init",
             )
         if not self.path.parent.is_dir():
             raise errors.StoreUnwritable(
                 f"{self.shown}: the directory {self.path.parent} does not exist",
-                hint=f"mkdir -p {self.path.parent}",
+                hint=f"mkdir -p {shlex.quote(str(self.path.parent))}",
             )
         # SQLite would make it with the umask's mode; WAL and SHM inherit this one.
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))

@@ -48,9 +48,14 @@ def translated(shown: str) -> Iterator[None]:
     except (peewee.PeeweeException, sqlite3.Error) as exc:
         raise translate(exc, shown) from exc
     except Exception as exc:
-        if type(exc).__module__.partition(".")[0] == "psycopg2":
+        if is_from_postgres(exc):
             raise translate(exc, shown) from exc
         raise
+
+
+def is_from_postgres(exc: BaseException) -> bool:
+    """Tell whether psycopg2 raised it; without importing psycopg2, which may not be there."""
+    return type(exc).__module__.partition(".")[0] == "psycopg2"
 
 
 def original(exc: BaseException) -> BaseException:

@@ -13,6 +13,7 @@ import dataclasses
 import datetime as dt
 import glob
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,7 +107,7 @@ class Migrator:
             raise errors.SchemaBehind(
                 f"{self._db.shown}: {'has no tables yet' if empty else 'is behind'}; "
                 f"pending: {', '.join(pending)}",
-                hint=f"dynostore --db {self._db.shown} db upgrade",
+                hint=f"dynostore --db {shlex.quote(self._db.shown)} db upgrade",
                 pending=pending,
             )
         return self.upgrade()

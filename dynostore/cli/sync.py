@@ -12,7 +12,6 @@ from dynostore.cli._output import print_item, progress
 from dynostore.cli._session import Group, Session
 from dynostore.cli._tables import Column, print_table
 from dynostore.config import mask
-from dynostore.database import require_psycopg2
 
 if TYPE_CHECKING:
     from dynostore.sync import SyncStatus
@@ -49,7 +48,6 @@ def sync(ctx: click.Context, to: str | None) -> int:
     Exits with 3 when this run found new conflicts or rejected rows, with 5 when another sync of
     this store is running, with 75 when the server cannot be reached.
     """
-    require_psycopg2()
     if ctx.invoked_subcommand is None:
         return _sync(ctx.obj, to)
     if to is not None:
@@ -58,7 +56,7 @@ def sync(ctx: click.Context, to: str | None) -> int:
 
 
 def _sync(session: Session, to: str | None) -> int:
-    from dynostore.sync import sync as run_sync  # imported late: needs the extra
+    from dynostore.sync import sync as run_sync  # imported late, as is everything heavy
 
     if to is not None and mask(to) != to:
         session.warn(
@@ -92,7 +90,7 @@ def status(session: Session, utc: bool) -> int:
 
     Exits with 1 when rows wait, conflicts or rejects are open, or the last sync failed.
     """
-    from dynostore.sync import sync_status  # imported late: needs the extra
+    from dynostore.sync import sync_status  # imported late, as is everything heavy
 
     with session.store() as store:
         state = sync_status(store)

@@ -7,9 +7,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from dynostore import errors
 from dynostore.config import Settings
-from dynostore.database import JOURNAL_SIZE_LIMIT_BYTES
+from dynostore.database import JOURNAL_SIZE_LIMIT_BYTES, MemoryDatabase, SqliteFile
 from dynostore.fields import time_text, utc_now
+from dynostore.store import Store
 from dynostore.sync.batches import Reject
 from dynostore.sync.journal import Journal, Pending
 from dynostore.sync.tables import Table, literal
@@ -210,3 +212,17 @@ class LocalFile:
             " SET revision = excluded.revision, seq = excluded.seq",
             rows,
         )
+
+
+def require_file(store: Store) -> SqliteFile:
+    """Give the store's file.
+
+    :raises ConfigError: it is in memory or on a server.
+    """
+    database = store.database
+    if not isinstance(database, SqliteFile) or isinstance(database, MemoryDatabase):
+        raise errors.ConfigError(
+            f"{store.place.shown}: what syncs with a server is a SQLite file",
+            hint="dynostore --db FILE sync --to URL",
+        )
+    return database

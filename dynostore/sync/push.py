@@ -10,8 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import psycopg2
-
 from dynostore.driver_errors import sqlstate
 from dynostore.sync import statements
 from dynostore.sync.acknowledge import Outcome, acknowledge
@@ -188,7 +186,7 @@ class Push:
             pending = self._announce(piece, marker)
             try:
                 verdict = self._transmit(piece, pending)
-            except psycopg2.Error as exc:
+            except Exception as exc:
                 work[:0] = self._without_bad_row(piece, exc, total)
             else:
                 self._settle(_Sent(piece, pending, verdict), total)
@@ -204,9 +202,7 @@ class Push:
         and the piece is halved down to the row.
         """
         code = sqlstate(exc) or ""
-        if not isinstance(exc, psycopg2.Error) or not code.startswith(_ROW_ERRORS):
-            raise exc
-        if code == _KEY_TAKEN:
+        if not code.startswith(_ROW_ERRORS) or code == _KEY_TAKEN:
             raise exc
         self._server.rollback()
         line = _line_of(exc)
@@ -246,13 +242,13 @@ class _Sent:
     verdict: Verdict
 
 
-def _line_of(exc: psycopg2.Error) -> int | None:
+def _line_of(exc: Any) -> int | None:
     """Give the line, from 1, that COPY was reading; the words are in the server's language."""
     match = _COPY_CONTEXT.search(exc.diag.context or "")
     return int(match.group(1)) if match else None
 
 
-def _refusal(piece: Batch, index: int, exc: psycopg2.Error) -> Reject:
+def _refusal(piece: Batch, index: int, exc: Any) -> Reject:
     diag: Any = exc.diag
     named = _COPY_CONTEXT.search(diag.context or "")
     column = diag.column_name or (named.group(2) if named else None)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dynostore import config, database, errors
-from dynostore.driver_errors import sqlstate
+from dynostore.driver_errors import is_from_postgres, sqlstate
 from dynostore.migrator import Migrator, step_names
 from dynostore.sync.tables import SYNC_COLUMNS, Table, literal
 
@@ -188,12 +188,10 @@ class Server:
 
     def rollback(self) -> None:
         """Give up the open transaction; a connection that is gone has done so already."""
-        import psycopg2
-
         try:
             self.execute("ROLLBACK")
-        except psycopg2.Error as exc:
-            if sqlstate(exc) is not None:
+        except Exception as exc:
+            if sqlstate(exc) is not None or not is_from_postgres(exc):
                 raise
 
     # -- nodes -------------------------------------------------------------------------------
