@@ -10,7 +10,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -352,6 +352,56 @@ def test_a_server_that_hangs_up_is_unavailable(tmp_path: Path) -> None:
         thread.join()
 
 
+@contextmanager
+def hanging_up_once(socket_path: str) -> Iterator[int]:
+    """Listen on a port: hang up on the first client, connect all others to the server."""
+    import socket
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        with suppress(OSError):
+            listener.accept()[0].close()
+            while True:
+                client = listener.accept()[0]
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(socket_path)
+                sockets.extend([client, server])
+                for pair in ((client, server), (server, client)):
+                    threads.append(threading.Thread(target=pump, args=pair))
+                    threads[-1].start()
+
+    sockets: list[socket.socket] = []
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        threads = [threading.Thread(target=serve)]
+        threads[0].start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        threads[0].join()
+        for used in sockets:
+            with suppress(OSError):
+                used.shutdown(socket.SHUT_RDWR)
+        for thread in threads[1:]:
+            thread.join()
+        for used in sockets:
+            used.close()
+
+
+def test_a_server_that_has_just_come_up_is_not_taken_for_one_that_refuses(
+    postgres: Any, postgres_url: str
+) -> None:
+    if postgres.directory is None:
+        pytest.skip("the socket of DYNOSTORE_TEST_POSTGRES is not known")
+    with hanging_up_once(f"{postgres.directory}/.s.PGSQL.5432") as port:
+        url = f"postgresql://postgres@127.0.0.1:{port}/{name_of(postgres_url)}?sslmode=disable"
+        with Store.open(url, warm=False) as store:
+            store.runs.create()
+
+
 @pytest.fixture
 def login(postgres: Any) -> Iterator[tuple[str, str]]:
     """Give a role that must say its password."""
@@ -528,6 +578,10 @@ def test_sessions_speak_our_forms_whatever_the_server_defaults_to(
         run = store.runs.create(metadata="1")
         for _ in range(2):  # a new connection, then one from the pool
             assert store.runs.get(run.id) == run
+            with store.database.reading():
+                for setting, value in (("timezone", "UTC"), ("datestyle", "ISO, YMD")):
+                    found = store.database.execute_sql(f"SHOW {setting}").fetchone()
+                    assert found == (value,)
 
 
 def test_tables_live_in_the_first_schema_of_the_search_path(
