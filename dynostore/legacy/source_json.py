@@ -20,7 +20,7 @@ _TOO_DEEP = f"nested more than {MAX_LEVELS} levels deep"
 
 # What JSON text can say and Postgres cannot hold; 1e999 is infinity to Python. A surrogate pair is
 # harmless and looks alike: the value is looked at then.
-_SUSPICIOUS = re.compile(r"NaN|Infinity|\d[eE]\+?\d{3}|\\u0000|\\u[dD][89a-fA-F]")
+_SUSPICIOUS = re.compile(r"NaN|Infinity|[:,\[\s]-?\d[\d.]*[eE]\+?\d{3}|\\u0000|\\u[dD][89a-fA-F]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _PATH_SHOWN = 200  # characters: a key may be as long as its document
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
