@@ -25,8 +25,7 @@ def pass_fence(local: LocalFile, server: Server) -> None:
     Afterwards the node is known on the server, both sides have the same token, no batch is under
     way, and the log holds what the server does not have.
 
-    :raises IdentityMismatch: another server, or one that has forgotten this node; nothing was
-        written.
+    :raises IdentityMismatch: the server has forgotten this node; nothing was written.
     """
     while not _pass(local, server):
         pass
@@ -36,13 +35,6 @@ def _pass(local: LocalFile, server: Server) -> bool:
     """Take one case of the table; give False when another look is needed."""
     identity = server.identity()
     node, pending = local.journal.node(), local.journal.pending()
-    if node.server_id not in (None, identity.id):
-        raise IdentityMismatch(
-            f"{server.place.shown}: is not the server that this file was synced with",
-            hint="sync with the right server, or start from a new file",
-            server_id=identity.id,
-            expected=node.server_id,
-        )
     known, theirs = server.lock_node(node.node_id)
     try:
         if not known and node.token is None:

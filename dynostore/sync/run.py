@@ -154,7 +154,7 @@ def _with_patience(
         server = Server(place, local.tables)
         try:
             server.connect()
-            server.ensure()
+            server.ensure(local.journal.node().server_id)
             pass_fence(local, server)
             if local.something_waits():
                 Push(local, server, reports, limits, progress).run()

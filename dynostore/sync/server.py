@@ -101,9 +101,11 @@ class Server:
 
     # -- set-up ------------------------------------------------------------------------------
 
-    def ensure(self) -> ServerIdentity:
+    def ensure(self, expected: str | None) -> ServerIdentity:
         """Make sure that the server can be synced with, setting up an empty one.
 
+        :param expected: the identity of the server that the file knows; None before its first sync.
+        :raises IdentityMismatch: it is another one, or was emptied; nothing was written.
         :raises SchemaBehind: its tables are older than this program's; nothing was written.
         :raises SchemaTooNew: its tables or its protocol are newer.
         :raises AccessDenied: it must be set up, and these credentials may not.
@@ -113,12 +115,24 @@ class Server:
             raise errors.SchemaError(
                 f"{self.place.shown}: is PostgreSQL {version // 10000}; 14 or later is needed"
             )
+        if expected is not None:
+            self._require(expected)
         Migrator(self.database).ensure()
         if not self._has_sync_schema():
             self._in_setup(self._create_sync_schema)
         if self._unattached():
             self._in_setup(self._attach)
         return self.identity()
+
+    def _require(self, expected: str) -> None:
+        found = self.identity().id if self._has_sync_schema() else None
+        if found != expected:
+            raise errors.IdentityMismatch(
+                f"{self.place.shown}: is not the server that this file was synced with",
+                hint="sync with the right server, or start from a new file",
+                server_id=found,
+                expected=expected,
+            )
 
     def identity(self) -> ServerIdentity:
         """Ask the server who it is.

@@ -119,6 +119,15 @@ class Node:
             connection.execute(f"PRAGMA foreign_keys = {int(foreign_keys)}")
             return connection.execute(statement, values).fetchall()
 
+    def write_rows_of(self, other: Node, *, where: str = "true") -> None:
+        """Write another file's rows as this one's own, word for word."""
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("ATTACH ? AS other", (str(other.path),))
+            for table in TABLES:
+                connection.execute(
+                    f"INSERT INTO main.{table} SELECT * FROM other.{table} WHERE {where}"
+                )
+
     def count(self, table: str) -> int:
         return int(self.sql(f"SELECT count(*) FROM {table}")[0][0])
 
@@ -220,6 +229,13 @@ def assert_equal(node: Node) -> None:
         assert records(server) == records(node.store)
 
 
+def assert_holds(node: Node) -> None:
+    """The server has at least every row of the file, with its values."""
+    for table in TABLES:
+        here, there = raw_rows(node, table)
+        assert {key: there.get(key) for key in here} == here
+
+
 def assert_settled(node: Node) -> None:
     """Nothing waits, nothing is left over, and the file knows what the server holds."""
     assert node.logged() == []
@@ -299,10 +315,11 @@ def node(make_node: Callable[..., Node]) -> Node:
 
 @pytest.fixture
 def check() -> Any:
-    """Give the assertions, which a test module cannot import: ``equal settled quiet all``."""
+    """Give the assertions, which a test module cannot import: ``equal holds settled quiet all``."""
 
     class Check:
         equal = staticmethod(assert_equal)
+        holds = staticmethod(assert_holds)
         settled = staticmethod(assert_settled)
         quiet = staticmethod(assert_quiet)
         raw_rows = staticmethod(raw_rows)
