@@ -379,16 +379,18 @@ def hanging_up_once(socket_path: str) -> Iterator[int]:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         threads = [threading.Thread(target=serve)]
         threads[0].start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-        threads[0].join()
-        for used in sockets:
-            with suppress(OSError):
-                used.shutdown(socket.SHUT_RDWR)
-        for thread in threads[1:]:
-            thread.join()
-        for used in sockets:
-            used.close()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            threads[0].join()
+            for used in sockets:
+                with suppress(OSError):
+                    used.shutdown(socket.SHUT_RDWR)
+            for thread in threads[1:]:
+                thread.join()
+            for used in sockets:
+                used.close()
 
 
 def test_a_server_that_has_just_come_up_is_not_taken_for_one_that_refuses(
