@@ -63,6 +63,8 @@ def whole_row(model: type[Record], values: Values) -> WholeRow:
     :raises InvalidValue: a name that is no column.
     """
     shape = _shape_of(model)
+    if tuple(values) == shape.columns:
+        return WholeRow(model, values[shape.key], dict(values))
     row = dict.fromkeys(shape.columns)
     row.update(values)
     if len(row) != len(shape.columns):

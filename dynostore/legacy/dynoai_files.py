@@ -42,7 +42,7 @@ def attach_outputs(draft: RunDraft, document: dict[str, Any], prefix: str) -> No
     else:
         return
     if rest:
-        draft.warnings.append(f"outputs: {len(rest)} of {len(outputs)} are not on disk")
+        draft.warnings.append(f"outputs: {len(rest)} of {len(outputs)} speak of no file on disk")
     if rest or not outputs:
         document["outputs"] = rest
     else:

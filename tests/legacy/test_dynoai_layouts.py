@@ -292,7 +292,18 @@ def test_outputs_that_are_not_on_disk_stay_in_metadata(tree: Any, target: Store)
     run = target.runs.get(tree.uuids[0])
     assert run.metadata["outputs"] == [missing, "Gone.txt", 7]
     assert target.runs.file(run.id, "VE.csv").metadata == here
-    assert [r.message for r in report.warnings] == ["outputs: 3 of 4 are not on disk"]
+    assert [r.message for r in report.warnings] == ["outputs: 3 of 4 speak of no file on disk"]
+
+
+def test_of_two_outputs_that_name_one_file_the_second_stays_in_metadata(
+    tree: Any, target: Store
+) -> None:
+    first = tree.output(f"outputs/{tree.uuids[0]}/VE.csv")
+    second = {"name": "VE.csv", "schema": "other"}
+    tree.add_b(outputs=[first, second])
+    imported(tree, target)
+    assert target.runs.file(tree.uuids[0], "VE.csv").metadata == first
+    assert target.runs.get(tree.uuids[0]).metadata["outputs"] == [second]
 
 
 @pytest.mark.parametrize("diagnostics", [{}, [], None, {"a": 1}, ...])
