@@ -292,7 +292,9 @@ def test_outputs_that_are_not_on_disk_stay_in_metadata(tree: Any, target: Store)
     run = target.runs.get(tree.uuids[0])
     assert run.metadata["outputs"] == [missing, "Gone.txt", 7]
     assert target.runs.file(run.id, "VE.csv").metadata == here
-    assert [r.message for r in report.warnings] == ["outputs: 3 of 4 speak of no file on disk"]
+    assert [r.message for r in report.warnings] == [
+        "outputs: 3 of 4 could not be matched with a file"
+    ]
 
 
 def test_of_two_outputs_that_name_one_file_the_second_stays_in_metadata(
