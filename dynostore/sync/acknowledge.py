@@ -77,11 +77,11 @@ def acknowledge(
 
 def acknowledge_after_crash(
     local: LocalFile, server: Server, node_id: str, pending: Pending
-) -> None:
+) -> Outcome:
     """Do the same for a batch that this process did not send: the server's rows tell the keys."""
     verdict = server.verdict(node_id, pending.token)
     keys = _keys_of(server, local.tables[pending.table], pending, verdict.seq)
-    acknowledge(local, server, pending, keys, verdict)
+    return acknowledge(local, server, pending, keys, verdict)
 
 
 def _wake_children(

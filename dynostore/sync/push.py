@@ -46,6 +46,13 @@ class TableReport:
     rejected: int = 0
     seconds: float = 0.0
 
+    def add(self, outcome: Outcome) -> None:
+        """Count what became of a batch."""
+        self.sent += outcome.sent
+        self.adopted += outcome.adopted
+        self.conflicts += outcome.conflicts
+        self.rejected += outcome.rejected
+
     @property
     def rows_per_s(self) -> float:
         """Rows sent or adopted in a second."""
@@ -73,7 +80,7 @@ class Push:
         self._progress = progress
         self._scope = list(local.tables.values())
         self._node = local.journal.node()
-        self._number = server.node_number(self._node.node_id)
+        self._number, self._epoch = server.node_entry(self._node.node_id)
         self._settled = 0.0  # when the last batch was acknowledged
 
     def run(self) -> None:
@@ -157,6 +164,7 @@ class Push:
                 fresh=batch.fresh,
                 node=node.node_id,
                 number=self._number,
+                epoch=self._epoch,
                 old=node.token,
                 token=pending.token,
             )
@@ -220,10 +228,7 @@ class Push:
     def _count(self, batch: Batch, outcome: Outcome, total: Outcome) -> None:
         """Add an outcome to the round's and the table's figures."""
         report = self.reports.setdefault(batch.table.name, TableReport(batch.table.name))
-        report.sent += outcome.sent
-        report.adopted += outcome.adopted
-        report.conflicts += outcome.conflicts
-        report.rejected += outcome.rejected
+        report.add(outcome)
         total.put_off += outcome.put_off
         total.woken += outcome.woken
         now = time.perf_counter()

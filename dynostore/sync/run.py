@@ -155,7 +155,7 @@ def _with_patience(
         try:
             server.connect()
             server.ensure(local.journal.node().server_id)
-            pass_fence(local, server)
+            pass_fence(local, server, reports)
             if local.something_waits():
                 Push(local, server, reports, limits, progress).run()
             return reports

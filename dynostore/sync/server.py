@@ -210,13 +210,20 @@ class Server:
 
     # -- nodes -------------------------------------------------------------------------------
 
-    def lock_node(self, node_id: str) -> tuple[bool, int | None]:
+    def lock_node(self, node_id: str, *, shut_out: bool) -> tuple[bool, int | None]:
         """Begin a transaction and give (known, token) of a node.
 
-        Waits for a transaction of a client that died and whose COMMIT may still arrive.
+        Waits for a batch of a client that died while the server was at work on it.
+
+        :param shut_out: True: a batch of such a client that has not even arrived yet can no longer
+            be committed, once this transaction is.
         """
         self.execute("BEGIN")
         row = self.one("SELECT token FROM dynostore_sync.node WHERE id = %s FOR UPDATE", (node_id,))
+        if shut_out:
+            self.execute(
+                "UPDATE dynostore_sync.node SET epoch = epoch + 1 WHERE id = %s", (node_id,)
+            )
         return (row is not None, row[0] if row else None)
 
     def register(self, node_id: str, name: str) -> None:
@@ -227,14 +234,14 @@ class Server:
             (node_id, name, step_names()[-1]),
         )
 
-    def node_number(self, node_id: str) -> int:
-        """Give the short number that rows carry in ``sync_node``."""
-        row = self.one("SELECT no FROM dynostore_sync.node WHERE id = %s", (node_id,))
+    def node_entry(self, node_id: str) -> tuple[int, int]:
+        """Give the short number that rows carry in ``sync_node``, and the node's epoch."""
+        row = self.one("SELECT no, epoch FROM dynostore_sync.node WHERE id = %s", (node_id,))
         if row is None:
             raise errors.IdentityMismatch(
                 f"{self.place.shown}: does not know this node any more", hint="dynostore sync"
             )
-        return int(row[0])
+        return int(row[0]), int(row[1])
 
     def has_batch(self, node_id: str, token: int) -> bool:
         """Tell whether a batch of the node was committed."""

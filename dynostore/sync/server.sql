@@ -20,6 +20,8 @@ CREATE TABLE dynostore_sync.node (
     no bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
     name text NOT NULL,
     token bigint,
+    -- Raised before a batch is given up as lost, so that it cannot be committed afterwards.
+    epoch bigint NOT NULL DEFAULT 0,
     schema_version text NOT NULL,
     last_seen timestamptz NOT NULL DEFAULT now()
 );

@@ -35,13 +35,22 @@ COPY_IN = "COPY dynostore_push FROM STDIN"
 
 
 def finish(
-    table: Table, op: str, *, fresh: bool, node: str, number: int, old: int | None, token: int
+    table: Table,
+    op: str,
+    *,
+    fresh: bool,
+    node: str,
+    number: int,
+    epoch: int,
+    old: int | None,
+    token: int,
 ) -> str:
     """Give what judges and applies the batch, and commits.
 
     :param op: ``p`` for puts, ``d`` for deletes.
     :param fresh: True: no row of it was ever seen on the server, so a plain INSERT is tried first.
     :param number: the node's short number.
+    :param epoch: the node's epoch since this sync's fence.
     :param old: the node's token before this batch.
     """
     apply = _puts(table, fresh, number, token) if op == "p" else _deletes(table, number, token)
@@ -52,7 +61,8 @@ DECLARE
     outcome jsonb := '[]';
 BEGIN
     UPDATE dynostore_sync.node SET token = {token}, last_seen = now()
-        WHERE id = {literal(node)} AND token IS NOT DISTINCT FROM {"NULL" if old is None else old};
+        WHERE id = {literal(node)} AND epoch = {epoch}
+            AND token IS NOT DISTINCT FROM {"NULL" if old is None else old};
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the token of node % has moved', {literal(node)}
             USING ERRCODE = '{TOKEN_MOVED}';

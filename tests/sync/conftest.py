@@ -7,19 +7,22 @@ import json
 import os
 import random
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import pytest
 
 from dynostore import Store
 from dynostore.models import REPLICATED
-from dynostore.models.runs import Run, RunFile
 from dynostore.sync import sync
 from dynostore.sync.batches import Limits
 
@@ -383,10 +386,133 @@ def doomed(runtime_directory: None) -> Iterator[Doomed]:
     process.close()
 
 
+class Proxy:
+    """Stands between a sync and its server, and does harm to one message of the client's.
+
+    Between Unix sockets, as the server of the tests listens on one.
+
+    :ivar harm: what happens to the ``at``-th message that holds ``marker``, from 1:
+        ``lose`` (it never arrives), ``half`` (half of it does), ``mute`` (it arrives, and nothing
+        comes back any more), ``late`` (the client is cut off at once, and it arrives when
+        ``release`` is set), ``slow`` (it waits a moment); None: nothing.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._target = parse_qs(parts.query)["host"][0] + "/.s.PGSQL.5432"
+        # pytest's own directories are too deep for the name of a socket.
+        self._directory = tempfile.mkdtemp(prefix="dynostore-proxy-")
+        self.url = urlunsplit(parts._replace(query=urlencode({"host": self._directory})))
+        self.harm: str | None = None
+        self.marker = b"$push$"
+        self.at = 1
+        self.every = False
+        self.seen = 0
+        self.release = threading.Event()
+        self.arrived = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self._directory + "/.s.PGSQL.5432")
+        self._listener.listen()
+        self._spawn(self._accept)
+
+    def _spawn(self, act: Callable[..., None], *arguments: Any) -> threading.Thread:
+        thread = threading.Thread(target=act, args=arguments, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+        return thread
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.connect(self._target)
+            except OSError:
+                client.close()
+                server.close()
+                continue
+            self._spawn(self._serve, client, server)
+
+    def _serve(self, client: socket.socket, server: socket.socket) -> None:
+        mute = threading.Event()
+        back = self._spawn(self._copy_back, server, client, mute)
+        try:
+            while data := client.recv(1 << 20):
+                if self.marker in data and self.harm and self._is_hit():
+                    self._do_harm(self.harm, data, client, server, mute)
+                    if self.harm != "slow":
+                        break
+                else:
+                    server.sendall(data)
+        except OSError:
+            pass
+        finally:
+            for side in (client, server):
+                with contextlib.suppress(OSError):
+                    side.shutdown(socket.SHUT_RDWR)
+            back.join()
+            client.close()
+            server.close()
+
+    def _is_hit(self) -> bool:
+        self.seen += 1
+        return self.every or self.seen == self.at
+
+    def _do_harm(
+        self, harm: str, data: bytes, client: Any, server: Any, mute: threading.Event
+    ) -> None:
+        if harm == "half":
+            server.sendall(data[: len(data) // 2])
+        elif harm == "mute":
+            self.arrived.clear()
+            mute.set()
+            server.sendall(data)
+            assert self.arrived.wait(30)
+        elif harm == "late":
+            mute.set()
+            client.shutdown(socket.SHUT_RDWR)
+            assert self.release.wait(30)
+            self.arrived.clear()
+            server.sendall(data)
+            assert self.arrived.wait(30)
+        elif harm == "slow":
+            self.release.wait(0.3)
+            server.sendall(data)
+
+    def _copy_back(self, server: Any, client: Any, mute: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(1 << 20):
+                if mute.is_set():
+                    self.arrived.set()
+                else:
+                    client.sendall(data)
+        self.arrived.set()
+
+    def close(self) -> None:
+        self.release.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(30)
+        shutil.rmtree(self._directory)
+
+
+@pytest.fixture
+def proxy(remote: Remote) -> Iterator[Proxy]:
+    """Give a way to the server that can be broken."""
+    if "host" not in parse_qs(urlsplit(remote.url).query):
+        pytest.skip("the server does not listen on a Unix socket")
+    made = Proxy(remote.url)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def dice() -> random.Random:
     """Give the test's random numbers, the same in every run."""
     return random.Random(20250101)
-
-
-__all__ = ["Run", "RunFile"]
