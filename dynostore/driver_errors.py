@@ -77,10 +77,11 @@ def is_disconnect(exc: BaseException) -> bool:
     code = sqlstate(exc)
     if code is not None:
         return code[:2] == "08" or code in ("57P01", "57P02", "57P03", "57P05")
-    # libpq reports a lost connection without a code, as one of these two.
+    # libpq reports a lost connection without a code, as one of these; the last one during COPY.
     return type(inner).__module__.startswith("psycopg2") and type(inner).__name__ in (
         "OperationalError",
         "InterfaceError",
+        "DatabaseError",
     )
 
 

@@ -224,13 +224,24 @@ def shown(value: Any, limit: int = 200) -> str | None:
 _FROM_SERVER = {
     "uuid": "{c}::text",
     "json": "{c}::text",
-    # to_char knows no infinity and would print BC as AD; pull sets such values aside.
-    "time": "to_char({c} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') || '+00:00'",
+    # to_char knows no infinity, and would print BC as AD.
+    "time": "CASE WHEN {c} >= '0001-01-01 00:00+00' AND {c} < '10000-01-01 00:00+00' THEN"
+    " to_char({c} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') || '+00:00'"
+    " ELSE {c}::text END",
 }
+
+
+def _time_that_fits(text: str) -> str:
+    if "T" not in text:
+        raise ValueError(f"{text}: is not between the years 1 and 9999")
+    return text
+
+
 _TO_LOCAL: dict[str, Callable[[Any], Any]] = {
     "json": lambda text: json_text(json.loads(text)),
     "boolean": int,
     "bytes": bytes,
+    "time": _time_that_fits,
 }
 
 
@@ -243,7 +254,10 @@ def server_expressions(table: Table, alias: str) -> str:
 
 
 def local_values(table: Table, row: Sequence[Any]) -> list[Any]:
-    """Turn a row read with :func:`server_expressions` into what SQLite stores."""
+    """Turn a row read with :func:`server_expressions` into what SQLite stores.
+
+    :raises ValueError: a file cannot hold the row.
+    """
     return [
         value if value is None else _TO_LOCAL.get(column.kind, _same)(value)
         for column, value in zip(table.columns, row, strict=True)
