@@ -339,6 +339,27 @@ def test_a_push_that_dies_on_a_restored_server_is_finished(
         copy.close()
 
 
+def test_keys_of_any_spelling_are_compared_in_one_order(
+    node: Any, remote: Any, backups: _Backups, check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynostore.sync.reconcile._FETCH_ROWS", 2)
+    keys = ["a", "B", "é", "z", "Z", "\uffff", "𝄞", "a b", "a\tb", "_", "-", "ä", "\x01", "ﬀ"]
+    node.fill(keys[::2], files=1)
+    node.sync()
+    backup = backups.take()
+    node.fill(keys[1::2], files=1)
+    node.store.runs.update("é", source="after")
+    node.store.runs.delete("Z")
+    node.sync()
+    wanted = {key: rev for key, (rev, _) in remote.stamps().items()}
+    _use(backup, node)
+    report = node.sync()
+    assert {key: rev for key, (rev, _) in backup.stamps().items()} == wanted
+    assert sum(t.sent for t in report.tables) == 2 * 7 + 1 + 2, "nothing else was sent"
+    check.equal(node)
+    check.settled(node)
+
+
 def test_a_server_restored_twice(node: Any, remote: Any, backups: _Backups, check: Any) -> None:
     node.fill(["a"])
     node.sync()

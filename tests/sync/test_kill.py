@@ -163,6 +163,48 @@ def test_a_push_killed_at_some_statements_is_finished_by_the_next(
         assert _kill_and_finish(scene, doomed, check, at, then)
 
 
+CONFLICTS = ["old-0", "old-1", "old-2"]
+
+
+def _push_with_conflicts_and_rejects(node: Any) -> None:
+    node.fill([*FIRST_IDS, "bad"], files=1, source="first")
+    node.sync()
+    node.remote.sql("UPDATE runs SET source = 'server' WHERE id IN ('old-0', 'old-1')")
+    node.remote.sql("DELETE FROM run_files WHERE run_id = 'old-2'")
+    node.remote.sql("DELETE FROM runs WHERE id = 'old-2'")
+    node.sql("UPDATE runs SET source = 'here' WHERE id IN ('old-0', 'old-2', 'old-5')")
+    node.sql("DELETE FROM run_files WHERE run_id IN ('old-1', 'old-2')")
+    node.store.runs.delete("old-1")
+    node.sql("UPDATE runs SET metadata = '{' WHERE id = 'bad'")
+    node.fill(["new-0", "new-1"])
+
+
+def test_conflicts_and_rejects_of_a_push_that_is_killed_are_listed_once(
+    scene: _Scene, doomed: Any, dice: Any
+) -> None:
+    scene.prepare(_push_with_conflicts_and_rejects)
+    total = _statements(scene, doomed)
+    step = total // 12
+    for at in range(dice.randrange(1, step), total, step):
+        node = scene.fresh()
+        assert doomed.push(node.path, node.remote.url, at=at, rows=BATCH_ROWS)["died"]
+        node.sync(rows=BATCH_ROWS)
+        assert sorted(c["key"] for c in node.conflicts()) == CONFLICTS, at
+        assert list(node.rejects()) == ["bad"], at
+        assert node.remote.sql(
+            "SELECT id, source FROM runs WHERE source <> 'first' ORDER BY id"
+        ) == [
+            ("new-0", "manual"), ("new-1", "manual"), ("old-0", "server"), ("old-1", "server"),
+            ("old-2", "here"), ("old-5", "here"),
+        ]  # fmt: skip
+        lost = node.remote.sql(
+            "SELECT key FROM dynostore_sync.archive WHERE why LIKE '%lost%' ORDER BY key"
+        )
+        assert lost == [("old-0",), ("old-1",)], at
+        assert node.sync().up_to_date
+        node.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SCENES)
 @pytest.mark.parametrize("then", [None, _change_while_interrupted], ids=["quiet", "writing"])
