@@ -29,7 +29,8 @@ RecordT = TypeVar("RecordT", bound=Record)
 _BATCH_RECORDS = 500
 _MAX_WINDOW = 1_000_000_000
 _LAST_CHARACTER = "\U0010ffff"
-_MAX_VARIABLES = 30_000  # SQLite's default limit of bound values is 32,766
+_STATEMENT_ROWS = (128, 32, 8, 1)
+"""How many rows one statement writes: the largest that fits, so that few texts are kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Repository:
 
     def __init__(self, database: StoreDatabase) -> None:
         self._db = database
+        self._upserts: dict[tuple[type[Record], int], str] = {}
 
     def put_many(self, records: Iterable[Record]) -> list[Refused]:
         """Write whole records as they are given: times, versions and all.
@@ -141,11 +143,9 @@ class Repository:
         # One statement cannot touch a row twice.
         key = key_field(model).name
         unique = {row[key]: row for _, row in rows}
-        width = len(model._meta.columns)
         try:
-            for part in _chunked(list(unique.values()), max(1, _MAX_VARIABLES // width)):
-                with self._db.writing():
-                    self._upsert(model, part)
+            with self._db.writing():
+                self._upsert(model, list(unique.values()))
             return []
         except errors.ConstraintFailed as exc:
             if len(rows) == 1:
@@ -154,13 +154,28 @@ class Repository:
         return self._put_rows(model, rows[:middle]) + self._put_rows(model, rows[middle:])
 
     def _upsert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
-        # Never INSERT OR REPLACE: it deletes the row first, and its children with it.
-        meta = model._meta
-        others = [field for field in meta.sorted_fields if not field.primary_key]
-        query = model.insert_many(rows).on_conflict(
-            conflict_target=[key_field(model)], preserve=others
-        )
-        query.as_rowcount().execute(self._db)
+        convert = [(field.name, field.db_value) for field in model._meta.sorted_fields]
+        start = 0
+        for size in _STATEMENT_ROWS:
+            while len(rows) - start >= size:
+                part = rows[start : start + size]
+                values = [to_db(row[name]) for row in part for name, to_db in convert]
+                self._db.execute_sql(self._upsert_text(model, size), values)
+                start += size
+
+    def _upsert_text(self, model: type[Record], size: int) -> str:
+        """Give the statement that writes so many rows."""
+        # Kept: Peewee takes longer to write it than a database to run it.
+        text = self._upserts.get((model, size))
+        if text is None:
+            fields = model._meta.sorted_fields
+            # Never INSERT OR REPLACE: it deletes the row first, and its children with it.
+            query = model.insert_many([{field.name: None for field in fields}] * size).on_conflict(
+                conflict_target=[key_field(model)],
+                preserve=[field for field in fields if not field.primary_key],
+            )
+            text = self._upserts[model, size] = self._db.get_sql_context().sql(query).query()[0]
+        return text
 
     def _why(self, model: type[Record], row: dict[str, Any]) -> str | None:
         """Name the missing parent; SQLite says no more than that there is one."""
@@ -214,8 +229,3 @@ class Repository:
 def _complete(record: Record) -> dict[str, Any]:
     data = record.__data__
     return {name: data.get(name) for name in type(record)._meta.fields}
-
-
-def _chunked(rows: list[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
