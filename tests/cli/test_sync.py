@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import dynostore.cli
 from dynostore.migrator import file_lock
 
 TABLE_KEYS = {"name", "sent", "adopted", "conflicts", "rejected", "seconds", "rows_per_s"}
@@ -121,6 +123,9 @@ def test_a_password_on_the_command_line_is_warned_about_once_and_never_shown(
 def test_without_psycopg2_it_says_what_to_install(
     call: Callable[..., Any], three_runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The packages keep what is imported below them as attributes: those are put back as well.
+    monkeypatch.setattr(dynostore, "sync", importlib.import_module("dynostore.sync"))
+    monkeypatch.setattr(dynostore.cli, "sync", importlib.import_module("dynostore.cli.sync"))
     for name in [n for n in sys.modules if n.split(".")[0] == "psycopg2"]:
         monkeypatch.delitem(sys.modules, name)
     for name in [n for n in sys.modules if n.startswith(("dynostore.sync", "dynostore.cli.sync"))]:

@@ -47,7 +47,10 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+# Installed, the migrations lie inside the package; they are read as files and imported by nobody.
+MODULES = {
+    module_name(path): path for path in PACKAGE.rglob("*.py") if "migrations" not in path.parts
+}
 
 
 def imports_of(name: str) -> Iterator[str]:
