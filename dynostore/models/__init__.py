@@ -8,8 +8,9 @@ the same name through ``repositories``, ``cli`` and ``tests/contract``.
 from dynostore.models.base import Record
 from dynostore.models.imports import Import
 from dynostore.models.runs import Run, RunFile
+from dynostore.models.tasks import ExecutionLog, Task
 
-REPLICATED: tuple[type[Record], ...] = (Run, RunFile)
+REPLICATED: tuple[type[Record], ...] = (Run, RunFile, Task, ExecutionLog)
 """The tables that sync, parents before children."""
 
 LOCAL: tuple[type[Record], ...] = (Import,)
@@ -17,4 +18,14 @@ LOCAL: tuple[type[Record], ...] = (Import,)
 
 ALL = REPLICATED + LOCAL
 
-__all__ = ["ALL", "LOCAL", "REPLICATED", "Import", "Record", "Run", "RunFile"]
+__all__ = [
+    "ALL",
+    "LOCAL",
+    "REPLICATED",
+    "ExecutionLog",
+    "Import",
+    "Record",
+    "Run",
+    "RunFile",
+    "Task",
+]
