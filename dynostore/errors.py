@@ -8,7 +8,7 @@ place, :func:`dynostore.database.translated`. To add one: pick its exit code fro
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 
 class DynostoreError(Exception):
@@ -71,10 +71,21 @@ class InvalidValue(DynostoreError, ValueError):
 
 
 class NotFound(DynostoreError, LookupError):
-    """No such record."""
+    """No such record.
+
+    :cvar noun: what a record of this kind is called.
+    :cvar found_by: the command that lists them.
+    """
 
     code = "not_found"
     exit_code = 4
+    noun = "record"
+    found_by: str | None = None
+
+    @classmethod
+    def of(cls, key: Any) -> Self:
+        """Give the error for an id that no record of this kind has."""
+        return cls(f"there is no {cls.noun} {key!r}", hint=cls.found_by, id=key)
 
 
 class RunNotFound(NotFound):

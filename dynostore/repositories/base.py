@@ -22,6 +22,7 @@ from dynostore.fields import (
     check_text,
     time_text,
 )
+from dynostore.ids import derived_id
 from dynostore.models.base import Record, checked, key_field
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -122,7 +123,7 @@ class Repository:
                 if model not in by_model:
                     raise errors.InvalidValue("records", f"{model.__name__} is of another family")
                 try:
-                    row = checked(model, _complete(record))
+                    row = _checked_whole(record)
                 except errors.InvalidValue as exc:
                     refused.append(Refused(record, str(exc)))
                 else:
@@ -173,6 +174,59 @@ class Repository:
                 return f"{field.column_name}: there is no {row[field.name]!r} in {table}"
         return None
 
+    def _existing(
+        self, model: type[RecordT], key: Any, missing: type[errors.NotFound], *, lock: bool = False
+    ) -> RecordT:
+        """Give the record of exactly this key.
+
+        :param lock: let nobody else change the row until the transaction ends.
+        :raises NotFound: the given kind; also for a key that no record can have.
+        """
+        field = key_field(model)
+        try:
+            query = model.select().where(field == field.check(key))
+        except ValueError:  # the drivers raise errors of their own for some text
+            raise missing.of(key) from None
+        found = self._first(query.for_update() if lock and self._db.for_update else query)
+        if found is None:
+            raise missing.of(key)
+        return found  # type: ignore[no-any-return]
+
+    def _page(
+        self,
+        query: Any,
+        time: peewee.Field,
+        *,
+        limit: int,
+        after: str | None,
+        offset: int = 0,
+        oldest_first: bool = False,
+    ) -> Page[Any]:
+        """Give a page of a query on one table, newest ``time`` first, then by descending key.
+
+        :param oldest_first: the other way round, keys too.
+        :raises InvalidValue: the window is none, or ``after`` is no cursor.
+        """
+        check_window(limit, offset)
+        key = key_field(time.model)
+        if after is not None:
+            moment, place = parse_cursor(after)
+            try:
+                place = key.check(place)
+            except ValueError as exc:  # of a list with keys of another kind
+                raise errors.InvalidValue("after", str(exc)) from None
+            if oldest_first:
+                query = query.where((time > moment) | ((time == moment) & (key > place)))
+            else:
+                query = query.where((time < moment) | ((time == moment) & (key < place)))
+        order = (time, key) if oldest_first else (time.desc(), key.desc())
+        with self._db.reading():
+            found = [*query.order_by(*order).offset(offset).limit(limit + 1).execute(self._db)]
+        if len(found) <= limit:
+            return Page(found, None)
+        last = found[limit - 1]
+        return Page(found[:limit], cursor_after(getattr(last, time.name), last.get_id()))
+
     def _first(self, query: Any) -> Any:
         with self._db.reading():
             return next(iter(query.limit(1).execute(self._db)), None)
@@ -214,6 +268,17 @@ class Repository:
 def _complete(record: Record) -> dict[str, Any]:
     data = record.__data__
     return {name: data.get(name) for name in type(record)._meta.fields}
+
+
+def _checked_whole(record: Record) -> dict[str, Any]:
+    model = type(record)
+    row = checked(model, _complete(record))
+    if model.NATURAL_KEY is not None:
+        parent, name = model.NATURAL_KEY
+        table, key = model._meta.table_name, key_field(model).name
+        if row[key] != derived_id(table, str(row[parent]), str(row[name])):
+            raise errors.InvalidValue(key, f"is not the one derived from {parent} and {name}")
+    return row
 
 
 def _chunked(rows: list[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
