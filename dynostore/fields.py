@@ -20,6 +20,8 @@ from typing import Any
 import peewee
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+_LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _STRING_OR_GREAT_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.]*e\+\d+', re.DOTALL)
 
@@ -27,6 +29,17 @@ _STRING_OR_GREAT_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.]*e\+\d+', re.DO
 def utc_now() -> dt.datetime:
     """Give the current time, aware, in UTC."""
     return dt.datetime.now(dt.UTC)
+
+
+def time_after(previous: dt.datetime) -> dt.datetime:
+    """Give the current time, or the microsecond after ``previous`` where the clock is not past it.
+
+    So what is recorded later is later in a list too, whatever the clocks of the writers say.
+    """
+    now = utc_now()
+    if now > previous or previous > _LATEST - _MICROSECOND:
+        return max(now, previous)
+    return previous + _MICROSECOND
 
 
 def time_text(value: dt.datetime) -> str:
@@ -150,6 +163,16 @@ class RealField(peewee.DoubleField):
         if not math.isfinite(number):
             raise ValueError(f"{number} is not a finite number")
         return number
+
+
+class FlagField(peewee.BooleanField):
+    """Yes or no; 1 and 0 in SQLite, which has no type for it."""
+
+    def check(self, value: Any) -> bool:
+        """Accept True and False, and no number that would have to be one of them."""
+        if not isinstance(value, bool):
+            raise ValueError(f"true or false expected, not {type(value).__name__}")
+        return value
 
 
 class UtcTimeField(peewee.Field):
