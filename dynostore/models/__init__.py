@@ -6,11 +6,33 @@ the same name through ``repositories``, ``cli`` and ``tests/contract``.
 """
 
 from dynostore.models.base import Record
+from dynostore.models.conversations import Conversation, Message
+from dynostore.models.ideation import (
+    IdeationDraft,
+    IdeationMaturity,
+    IdeationMessage,
+    IdeationRequirement,
+    IdeationSession,
+    IdeationStory,
+)
 from dynostore.models.imports import Import
 from dynostore.models.runs import Run, RunFile
 from dynostore.models.tasks import ExecutionLog, Task
 
-REPLICATED: tuple[type[Record], ...] = (Run, RunFile, Task, ExecutionLog)
+REPLICATED: tuple[type[Record], ...] = (
+    Run,
+    RunFile,
+    Task,
+    ExecutionLog,
+    Conversation,
+    Message,
+    IdeationSession,
+    IdeationMessage,
+    IdeationRequirement,
+    IdeationMaturity,
+    IdeationDraft,
+    IdeationStory,
+)
 """The tables that sync, parents before children."""
 
 LOCAL: tuple[type[Record], ...] = (Import,)
@@ -22,8 +44,16 @@ __all__ = [
     "ALL",
     "LOCAL",
     "REPLICATED",
+    "Conversation",
     "ExecutionLog",
+    "IdeationDraft",
+    "IdeationMaturity",
+    "IdeationMessage",
+    "IdeationRequirement",
+    "IdeationSession",
+    "IdeationStory",
     "Import",
+    "Message",
     "Record",
     "Run",
     "RunFile",
