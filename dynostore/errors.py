@@ -100,6 +100,22 @@ class RunFileNotFound(NotFound):
     code = "run_file_not_found"
 
 
+class TaskNotFound(NotFound):
+    """No task with this id."""
+
+    code = "task_not_found"
+    noun = "task"
+    found_by = "dynostore tasks list"
+
+
+class TaskStepNotFound(NotFound):
+    """No step of a task with this id."""
+
+    code = "task_step_not_found"
+    noun = "step of a task"
+    found_by = "dynostore tasks steps TASK_ID"
+
+
 class StoreNotFound(NotFound, FileNotFoundError):
     """There is no store at this place yet."""
 
@@ -132,6 +148,15 @@ class StaleWrite(DynostoreError):
     """
 
     code = "stale_write"
+
+
+class WrongTransition(DynostoreError, ValueError):
+    """The record's status does not lead to the wanted one.
+
+    :ivar data: the statuses ``current`` and ``wanted``.
+    """
+
+    code = "wrong_transition"
 
 
 class StoreClosed(DynostoreError, ValueError):

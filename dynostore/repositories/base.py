@@ -7,6 +7,7 @@ import dataclasses
 import datetime as dt
 import itertools
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -231,9 +232,15 @@ class Repository:
         with self._db.reading():
             return next(iter(query.limit(1).execute(self._db)), None)
 
-    def _full_id(self, model: type[RecordT], prefix: str) -> str:
+    def _full_id(
+        self,
+        model: type[RecordT],
+        prefix: str,
+        missing: type[errors.NotFound] | None = None,
+    ) -> str:
         """Give the one id that begins with ``prefix``; a whole id is the beginning of itself.
 
+        :param missing: the error for no such id, where it is not the family's.
         :raises NotFound: the family's; no id begins so.
         :raises AmbiguousId: several do.
         :raises InvalidValue: an empty prefix, or one that no id can have.
@@ -245,24 +252,33 @@ class Repository:
             raise errors.InvalidValue(key.column_name, str(exc)) from None
         if not prefix:
             raise errors.InvalidValue(key.column_name, "must not be empty")
-        # Not LIKE, which folds case in SQLite: "Run" would find "run-1".
-        if isinstance(key, UuidField):
-            prefix = prefix.lower()
-            begins_so = peewee.fn.SUBSTR(key.cast("TEXT"), 1, len(prefix)) == prefix
-        else:
-            begins_so = (key >= prefix) & (key < prefix + _LAST_CHARACTER)
-        with self._db.reading():
-            query = (
-                model.select(key).where(begins_so).order_by(key).limit(6).tuples().execute(self._db)
-            )
-            found = [row[0] for row in query]
+        found = []
+        if (bounds := _bounds(key, prefix)) is not None:
+            query = model.select(key).where((key >= bounds[0]) & (key <= bounds[1]))
+            with self._db.reading():
+                rows = query.order_by(key).limit(6).tuples().execute(self._db)
+                found = [str(row[0]) for row in rows]
         if prefix in found or len(found) == 1:
-            return prefix if prefix in found else str(found[0])
+            return prefix if prefix in found else found[0]
         name = model._meta.table_name
         if not found:
-            raise self.NOT_FOUND(f"{name}: there is no {prefix!r}", id=prefix)
-        shown = ", ".join(str(i) for i in found[:5]) + (", ..." if len(found) > 5 else "")
+            error = missing or self.NOT_FOUND
+            raise error(f"{name}: there is no {prefix!r}", hint=error.found_by, id=prefix)
+        shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
         raise errors.AmbiguousId(f"{name}: {prefix!r} is the beginning of {shown}", ids=found)
+
+
+def _bounds(key: peewee.Field, prefix: str) -> tuple[str, str] | None:
+    """Give the least and the greatest key that begin so; None where no key can.
+
+    Not LIKE, which folds case in SQLite ("Run" would find "run-1") and reads the whole table.
+    """
+    if not isinstance(key, UuidField):
+        return prefix, prefix + _LAST_CHARACTER
+    digits = prefix.replace("-", "").lower()
+    if not 0 < len(digits) <= 32 or not set(digits) <= set("0123456789abcdef"):
+        return None
+    return str(uuid.UUID(f"{digits:0<32}")), str(uuid.UUID(f"{digits:f<32}"))
 
 
 def _complete(record: Record) -> dict[str, Any]:
