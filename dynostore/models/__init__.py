@@ -7,6 +7,7 @@ the same name through ``repositories``, ``cli`` and ``tests/contract``.
 
 from dynostore.models.base import Record
 from dynostore.models.conversations import Conversation, Message
+from dynostore.models.history import HistoryEntry
 from dynostore.models.ideation import (
     IdeationDraft,
     IdeationMaturity,
@@ -16,14 +17,22 @@ from dynostore.models.ideation import (
     IdeationStory,
 )
 from dynostore.models.imports import Import
+from dynostore.models.memories import Memory
 from dynostore.models.runs import Run, RunFile
+from dynostore.models.sessions import AgentSession, SessionState
 from dynostore.models.tasks import ExecutionLog, Task
+from dynostore.models.todos import TodoList
 
 REPLICATED: tuple[type[Record], ...] = (
     Run,
     RunFile,
     Task,
     ExecutionLog,
+    AgentSession,
+    SessionState,
+    TodoList,
+    HistoryEntry,
+    Memory,
     Conversation,
     Message,
     IdeationSession,
@@ -44,8 +53,10 @@ __all__ = [
     "ALL",
     "LOCAL",
     "REPLICATED",
+    "AgentSession",
     "Conversation",
     "ExecutionLog",
+    "HistoryEntry",
     "IdeationDraft",
     "IdeationMaturity",
     "IdeationMessage",
@@ -53,9 +64,12 @@ __all__ = [
     "IdeationSession",
     "IdeationStory",
     "Import",
+    "Memory",
     "Message",
     "Record",
     "Run",
     "RunFile",
+    "SessionState",
     "Task",
+    "TodoList",
 ]
