@@ -70,6 +70,18 @@ class InvalidValue(DynostoreError, ValueError):
         return partial(type(self), **self.data), (), self.__dict__
 
 
+class EmptyContent(InvalidValue):
+    """A message without content."""
+
+    code = "empty_content"
+
+
+class InvalidRole(InvalidValue):
+    """A message by nobody who takes part in conversations."""
+
+    code = "invalid_role"
+
+
 class NotFound(DynostoreError, LookupError):
     """No such record.
 
@@ -114,6 +126,30 @@ class TaskStepNotFound(NotFound):
     code = "task_step_not_found"
     noun = "step of a task"
     found_by = "dynostore tasks steps TASK_ID"
+
+
+class ConversationNotFound(NotFound):
+    """No conversation with this id."""
+
+    code = "conversation_not_found"
+    noun = "conversation"
+    found_by = "dynostore conversations list"
+
+
+class IdeationSessionNotFound(NotFound):
+    """No ideation session with this id."""
+
+    code = "ideation_session_not_found"
+    noun = "ideation session"
+    found_by = "dynostore ideation list"
+
+
+class RequirementNotFound(NotFound):
+    """The ideation session has no requirement with this key."""
+
+    code = "requirement_not_found"
+    noun = "requirement"
+    found_by = "dynostore ideation requirements list SESSION_ID"
 
 
 class StoreNotFound(NotFound, FileNotFoundError):
