@@ -216,10 +216,11 @@ class Repository:
                 place = key.check(place)
             except ValueError as exc:  # of a list with keys of another kind
                 raise errors.InvalidValue("after", str(exc)) from None
+            # The plain bound first: an index is entered there, and by an OR it would not be.
             if oldest_first:
-                query = query.where((time > moment) | ((time == moment) & (key > place)))
+                query = query.where((time >= moment) & ((time > moment) | (key > place)))
             else:
-                query = query.where((time < moment) | ((time == moment) & (key < place)))
+                query = query.where((time <= moment) & ((time < moment) | (key < place)))
         order = (time, key) if oldest_first else (time.desc(), key.desc())
         with self._db.reading():
             found = [*query.order_by(*order).offset(offset).limit(limit + 1).execute(self._db)]
