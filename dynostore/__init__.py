@@ -16,20 +16,33 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "DynostoreError": "dynostore.errors",
+    "ExecutionLog": "dynostore.models",
     "Page": "dynostore.repositories",
     "Run": "dynostore.models",
     "RunFile": "dynostore.models",
     "Store": "dynostore.store",
+    "Task": "dynostore.models",
 }
 
 if TYPE_CHECKING:
     from dynostore.errors import DynostoreError as DynostoreError
+    from dynostore.models import ExecutionLog as ExecutionLog
     from dynostore.models import Run as Run
     from dynostore.models import RunFile as RunFile
+    from dynostore.models import Task as Task
     from dynostore.repositories import Page as Page
     from dynostore.store import Store as Store
 
-__all__ = ["DynostoreError", "Page", "Run", "RunFile", "Store", "__version__"]
+__all__ = [
+    "DynostoreError",
+    "ExecutionLog",
+    "Page",
+    "Run",
+    "RunFile",
+    "Store",
+    "Task",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from dynostore import config, database, errors, models
 from dynostore.backup import backup_file
 from dynostore.migrator import Migrator
-from dynostore.repositories import ImportRepository, RunRepository
+from dynostore.repositories import ImportRepository, RunRepository, TaskRepository
 
 
 class Store:
@@ -21,6 +21,7 @@ class Store:
     A store may be shared by threads, and used in a forked child; each gets connections of its own.
 
     :ivar runs: analysis runs and their files.
+    :ivar tasks: what agents were asked to do, and the log of their steps.
     :ivar imports: what was taken over from older tools, and from where.
     :ivar place: where the store is and who said so.
     :ivar database: the Peewee database, for those who write their own queries.
@@ -31,6 +32,7 @@ class Store:
         self.database = db
         self.migrator = Migrator(db)
         self.runs = RunRepository(db)
+        self.tasks = TaskRepository(db)
         self.imports = ImportRepository(db)
 
     @classmethod

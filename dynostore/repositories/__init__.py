@@ -8,5 +8,15 @@ it. Repositories do not call each other.
 from dynostore.repositories.base import Page, Refused
 from dynostore.repositories.imports import ImportRepository, Imports
 from dynostore.repositories.runs import RunRepository, Runs
+from dynostore.repositories.tasks import TaskRepository, Tasks
 
-__all__ = ["ImportRepository", "Imports", "Page", "Refused", "RunRepository", "Runs"]
+__all__ = [
+    "ImportRepository",
+    "Imports",
+    "Page",
+    "Refused",
+    "RunRepository",
+    "Runs",
+    "TaskRepository",
+    "Tasks",
+]
