@@ -128,6 +128,44 @@ class TaskStepNotFound(NotFound):
     found_by = "dynostore tasks steps TASK_ID"
 
 
+class SessionNotFound(NotFound):
+    """No agent session with this id."""
+
+    code = "session_not_found"
+    noun = "session"
+    found_by = "dynostore sessions list"
+
+
+class StateNotFound(NotFound):
+    """The session was never saved at this version, or that was pruned."""
+
+    code = "state_not_found"
+    noun = "state"
+
+
+class TodoListNotFound(NotFound):
+    """No todo list with this id."""
+
+    code = "todo_list_not_found"
+    noun = "todo list"
+    found_by = "dynostore sessions todos list"
+
+
+class StepNotFound(NotFound):
+    """The todo list has no step at this position."""
+
+    code = "step_not_found"
+    noun = "step"
+
+
+class MemoryNotFound(NotFound):
+    """No memory with this id."""
+
+    code = "memory_not_found"
+    noun = "memory"
+    found_by = "dynostore memories list"
+
+
 class ConversationNotFound(NotFound):
     """No conversation with this id."""
 

@@ -8,7 +8,7 @@ import datetime as dt
 import itertools
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import peewee
@@ -89,6 +89,46 @@ def check_window(limit: int, offset: int = 0) -> None:
             WholeNumberField(low=least, high=_MAX_WINDOW).check(value)
         except ValueError as exc:
             raise errors.InvalidValue(name, str(exc)) from None
+
+
+def refuse_others(values: Mapping[str, Any], allowed: Any) -> None:
+    """Refuse what a verb's signature does not name; Python lets it through a TypedDict.
+
+    :raises InvalidValue: names the first one.
+    """
+    for name in values:
+        if name not in allowed.__annotations__:
+            raise errors.InvalidValue(name, "is not set by this verb")
+
+
+def filtered(
+    query: Any,
+    time: peewee.Field,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+    **wanted: Any,
+) -> Any:
+    """Keep the rows whose columns have the wanted values; None wants nothing.
+
+    :param since: keep those whose ``time`` is at or after; aware.
+    :param until: keep those whose ``time`` is before; aware.
+    :raises InvalidValue: names the filter that could fit no row.
+    """
+    model = time.model
+    given = {name: value for name, value in wanted.items() if value is not None}
+    for name, value in checked(model, given).items():
+        query = query.where(getattr(model, name) == value)
+    bounds = {}
+    for name, value in (("since", since), ("until", until)):
+        try:
+            bounds[name] = None if value is None else UtcTimeField().check(value)
+        except ValueError as exc:
+            raise errors.InvalidValue(name, str(exc)) from None
+    if bounds["since"] is not None:
+        query = query.where(time >= bounds["since"])
+    if bounds["until"] is not None:
+        query = query.where(time < bounds["until"])
+    return query
 
 
 class Repository:
