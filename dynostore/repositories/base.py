@@ -204,6 +204,13 @@ class Repository:
         )
         query.as_rowcount().execute(self._db)
 
+    def _insert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
+        """Insert checked rows, in as few statements as the limit of bound values allows."""
+        empty = dict.fromkeys(model._meta.fields)
+        for part in _chunked(rows, max(1, _MAX_VARIABLES // len(empty))):
+            whole = [{**empty, **row} for row in part]
+            model.insert_many(whole).as_rowcount().execute(self._db)
+
     def _why(self, model: type[Record], row: dict[str, Any]) -> str | None:
         """Name the missing parent; SQLite says no more than that there is one."""
         for field in model._meta.sorted_fields:
