@@ -12,7 +12,15 @@ from typing import Any, Self
 from dynostore import config, database, errors, models
 from dynostore.backup import backup_file
 from dynostore.migrator import Migrator
-from dynostore.repositories import ImportRepository, RunRepository, TaskRepository
+from dynostore.repositories import (
+    HistoryRepository,
+    ImportRepository,
+    MemoryRepository,
+    RunRepository,
+    SessionRepository,
+    TaskRepository,
+    TodoRepository,
+)
 
 
 class Store:
@@ -22,6 +30,10 @@ class Store:
 
     :ivar runs: analysis runs and their files.
     :ivar tasks: what agents were asked to do, and the log of their steps.
+    :ivar sessions: agent sessions and each state that they were saved in.
+    :ivar todos: the todo lists of agents, step by step.
+    :ivar history: what agents thought, did and saw in their sessions.
+    :ivar memories: lessons that outlive sessions.
     :ivar imports: what was taken over from older tools, and from where.
     :ivar place: where the store is and who said so.
     :ivar database: the Peewee database, for those who write their own queries.
@@ -33,6 +45,10 @@ class Store:
         self.migrator = Migrator(db)
         self.runs = RunRepository(db)
         self.tasks = TaskRepository(db)
+        self.sessions = SessionRepository(db)
+        self.todos = TodoRepository(db)
+        self.history = HistoryRepository(db)
+        self.memories = MemoryRepository(db)
         self.imports = ImportRepository(db)
 
     @classmethod

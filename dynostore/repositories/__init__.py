@@ -6,17 +6,29 @@ it. Repositories do not call each other.
 """
 
 from dynostore.repositories.base import Page, Refused
+from dynostore.repositories.history import History, HistoryRepository
 from dynostore.repositories.imports import ImportRepository, Imports
+from dynostore.repositories.memories import Memories, MemoryRepository
 from dynostore.repositories.runs import RunRepository, Runs
+from dynostore.repositories.sessions import SessionRepository, Sessions
 from dynostore.repositories.tasks import TaskRepository, Tasks
+from dynostore.repositories.todos import TodoRepository, Todos
 
 __all__ = [
+    "History",
+    "HistoryRepository",
     "ImportRepository",
     "Imports",
+    "Memories",
+    "MemoryRepository",
     "Page",
     "Refused",
     "RunRepository",
     "Runs",
+    "SessionRepository",
+    "Sessions",
     "TaskRepository",
     "Tasks",
+    "TodoRepository",
+    "Todos",
 ]
