@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("info:info", "Say where the store is and what it holds."),
     "demo": ("demo:demo", "Show the main job on sample data, with a real Postgres."),
     "runs": ("runs:runs", "List, show, create, change and remove runs."),
+    "sessions": ("sessions:sessions", "Keep agent sessions: states, todo lists, history."),
+    "memories": ("memories:memories", "Keep and search what agents learned."),
     "import": ("import_:import_", "Take over what an older tool left behind."),
     "sources": ("sources:sources", "Say what was taken over, from where and when."),
     "sync": ("sync:sync", "Send what changed to the shared Postgres."),
