@@ -17,6 +17,8 @@ STATUSES = ("pending", "approved", "executing", "completed", "failed", "rejected
 STEP_STATUSES = ("running", "completed", "failed")
 AGENT_TYPES = ("orchestrator", "infra", "desktop", "code", "research")
 SUMMARY_CHARACTERS = 500
+MAX_DURATION_MS = 10**13
+"""Three centuries: any number of steps can be added up in 64 bits."""
 
 
 class Task(Record):
@@ -66,7 +68,7 @@ class ExecutionLog(Record):
     output_summary = StringField(max_length=SUMMARY_CHARACTERS, null=True)
     output_full = JsonField(null=True)
     timestamp = UtcTimeField()
-    duration_ms = WholeNumberField(low=0, null=True)
+    duration_ms = WholeNumberField(low=0, high=MAX_DURATION_MS, null=True)
     metadata = JsonField(null=True)
 
     class Meta:

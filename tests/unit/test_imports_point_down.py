@@ -20,7 +20,7 @@ LAYERS = (
     ("dynostore.migrator", "dynostore.repositories"),
     ("dynostore.legacy",),
     ("dynostore.store",),
-    ("dynostore.samples", "dynostore.importer", "dynostore.sync"),
+    ("dynostore.samples", "dynostore.importer", "dynostore.sync", "dynostore.reports"),
     ("dynostore.cli",),
     ("dynostore.__main__",),
 )
