@@ -13,7 +13,14 @@ from dynostore.fields import utc_now
 from dynostore.ids import new_id
 from dynostore.models.base import Record, checked
 from dynostore.models.tasks import ExecutionLog, Task
-from dynostore.repositories.base import Page, RecordT, Refused, Repository
+from dynostore.repositories.base import (
+    Page,
+    RecordT,
+    Refused,
+    Repository,
+    filtered,
+    refuse_others,
+)
 
 # Inside the classes below ``list`` is a verb.
 Steps = list[ExecutionLog]
@@ -239,7 +246,7 @@ class TaskRepository(Repository):
         created_at: dt.datetime | None = None,
         **details: Unpack[TaskDetails],
     ) -> Task:
-        _refuse_others(details, TaskDetails)
+        refuse_others(details, TaskDetails)
         row = checked(
             Task,
             {
@@ -270,13 +277,13 @@ class TaskRepository(Repository):
         return self._move(task_id, "executing")
 
     def complete(self, task_id: str, **outcome: Unpack[TaskOutcome]) -> Task:
-        _refuse_others(outcome, TaskOutcome)
+        refuse_others(outcome, TaskOutcome)
         return self._move(task_id, "completed", completed_at=utc_now(), **outcome)
 
     def fail(
         self, task_id: str, error_message: str | None = None, **outcome: Unpack[TaskOutcome]
     ) -> Task:
-        _refuse_others(outcome, TaskOutcome)
+        refuse_others(outcome, TaskOutcome)
         return self._move(
             task_id, "failed", completed_at=utc_now(), error_message=error_message, **outcome
         )
@@ -306,7 +313,7 @@ class TaskRepository(Repository):
         offset: int = 0,
         **filters: Unpack[TaskFilters],
     ) -> Page[Task]:
-        query = _filtered(Task.select(), **filters)
+        query = _filtered(filters)
         return self._page(query, Task.created_at, limit=limit, after=after, offset=offset)
 
     def stream(self, **filters: Unpack[TaskFilters]) -> Iterator[Task]:
@@ -322,7 +329,7 @@ class TaskRepository(Repository):
 
     def count(self, **filters: Unpack[TaskFilters]) -> int:
         with self._db.reading():
-            return int(_filtered(Task.select(), **filters).count(self._db))
+            return int(_filtered(filters).count(self._db))
 
     def delete(self, task_id: str) -> None:
         with self._db.writing():
@@ -340,7 +347,7 @@ class TaskRepository(Repository):
         timestamp: dt.datetime | None = None,
         **outcome: Unpack[StepOutcome],
     ) -> ExecutionLog:
-        _refuse_others(outcome, StepOutcome)
+        refuse_others(outcome, StepOutcome)
         row = checked(
             ExecutionLog,
             {
@@ -370,7 +377,7 @@ class TaskRepository(Repository):
     def finish_step(
         self, log_id: str, status: str = "completed", **outcome: Unpack[StepOutcome]
     ) -> ExecutionLog:
-        _refuse_others(outcome, StepOutcome)
+        refuse_others(outcome, StepOutcome)
         if status == "running":
             raise errors.InvalidValue("status", "a step ends as completed or failed")
         row = checked(ExecutionLog, {"status": status, **outcome})
@@ -404,40 +411,12 @@ class TaskRepository(Repository):
         return self._full_id(ExecutionLog, prefix, errors.TaskStepNotFound)
 
 
-def _refuse_others(values: Mapping[str, Any], allowed: Any) -> None:
-    """Refuse what the verb's signature does not name: a status is changed by its own verb."""
-    for name in values:
-        if name not in allowed.__annotations__:
-            raise errors.InvalidValue(name, "is not set by this verb")
-
-
 def _changed(record: RecordT, row: Mapping[str, Any]) -> RecordT:
     for name, value in row.items():
         setattr(record, name, value)
     return record
 
 
-def _filtered(
-    query: Any,
-    *,
-    status: str | None = None,
-    created_by: str | None = None,
-    project_id: str | None = None,
-    since: dt.datetime | None = None,
-    until: dt.datetime | None = None,
-) -> Any:
-    wanted = {"status": status, "created_by": created_by, "project_id": project_id}
-    for name, value in checked(Task, {k: v for k, v in wanted.items() if v is not None}).items():
-        query = query.where(getattr(Task, name) == value)
-    if since is not None:
-        query = query.where(Task.created_at >= _aware("since", since))
-    if until is not None:
-        query = query.where(Task.created_at < _aware("until", until))
-    return query
-
-
-def _aware(name: str, value: dt.datetime) -> dt.datetime:
-    try:
-        return Task.created_at.check(value)
-    except ValueError as exc:
-        raise errors.InvalidValue(name, str(exc)) from None
+def _filtered(filters: TaskFilters) -> Any:
+    refuse_others(filters, TaskFilters)
+    return filtered(Task.select(), Task.created_at, **filters)
