@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 
 _CHUNK_ROWS = 500
 _GAP = "  "
-_STYLES = {"complete": "green", "partial": "yellow", "error": "red", "invalid": "red"}
+_STYLES = {
+    "complete": "green",
+    "completed": "green",
+    "partial": "yellow",
+    "error": "red",
+    "failed": "red",
+    "invalid": "red",
+    "rejected": "red",
+}
 
 
 class Column(NamedTuple):
@@ -20,11 +28,13 @@ class Column(NamedTuple):
     :ivar key: of the record's value.
     :ivar head: its heading; the key by default.
     :ivar whole: never shorten it, so that an id can be copied.
+    :ivar right: a number: digits below digits.
     """
 
     key: str
     head: str = ""
     whole: bool = False
+    right: bool = False
 
     @property
     def title(self) -> str:
@@ -94,7 +104,10 @@ def _write(
 ) -> None:
     head = [[column.title for column in columns]] if first else []
     for row in head + rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        cells = (
+            f"{cell:>{width}}" if column.right else f"{cell:<{width}}"
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        )
         print(_GAP.join(cells).rstrip())
 
 
@@ -105,7 +118,11 @@ def _draw(rows: list[list[str]], columns: Sequence[Column], widths: list[int], f
 
     table = Table(box=None, show_header=first, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.title, overflow="fold" if column.whole else "ellipsis")
+        table.add_column(
+            column.title,
+            overflow="fold" if column.whole else "ellipsis",
+            justify="right" if column.right else "left",
+        )
     for row in rows:
         # Text, not str: a value such as "[red]" is no markup.
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
