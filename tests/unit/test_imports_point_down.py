@@ -16,7 +16,7 @@ LAYERS = (
     ("dynostore", "dynostore.errors"),
     ("dynostore.config", "dynostore.ids", "dynostore.fields", "dynostore.driver_errors"),
     ("dynostore.database", "dynostore.backup"),
-    ("dynostore.models",),
+    ("dynostore.models", "dynostore.prepared"),
     ("dynostore.migrator", "dynostore.repositories"),
     ("dynostore.legacy",),
     ("dynostore.store",),
