@@ -13,6 +13,7 @@ from dynostore import config, database, errors, models
 from dynostore.backup import backup_file
 from dynostore.migrator import Migrator
 from dynostore.repositories import (
+    ConversationRepository,
     HistoryRepository,
     ImportRepository,
     MemoryRepository,
@@ -34,6 +35,7 @@ class Store:
     :ivar todos: the todo lists of agents, step by step.
     :ivar history: what agents thought, did and saw in their sessions.
     :ivar memories: lessons that outlive sessions.
+    :ivar conversations: conversations and their messages.
     :ivar imports: what was taken over from older tools, and from where.
     :ivar place: where the store is and who said so.
     :ivar database: the Peewee database, for those who write their own queries.
@@ -49,6 +51,7 @@ class Store:
         self.todos = TodoRepository(db)
         self.history = HistoryRepository(db)
         self.memories = MemoryRepository(db)
+        self.conversations = ConversationRepository(db)
         self.imports = ImportRepository(db)
 
     @classmethod

@@ -30,11 +30,7 @@ def tables(db: Any) -> list[Any]:
     class Message(db.Model):  # type: ignore[misc]
         id = UuidField(primary_key=True)
         conversation = ReferenceField(
-            Conversation,
-            column_name="conversation_id",
-            on_delete="CASCADE",
-            backref="+",
-            index=False,
+            Conversation, column_name="conversation_id", on_delete="CASCADE", backref="+"
         )
         role = StringField(max_length=16)
         content = TextField()

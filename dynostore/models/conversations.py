@@ -43,9 +43,10 @@ class Message(Record):
     """One message of a conversation."""
 
     id = UuidField(primary_key=True)
-    # The index of three columns serves what one on the reference alone would.
+    # With an index of its own, which the one of three columns could replace: messages are counted
+    # in it in half the time, since it is half as wide.
     conversation = ReferenceField(
-        Conversation, column_name="conversation_id", on_delete="CASCADE", backref="+", index=False
+        Conversation, column_name="conversation_id", on_delete="CASCADE", backref="+"
     )
     role = StringField(max_length=16, choices=ROLES)
     content = TextField()

@@ -6,6 +6,7 @@ it. Repositories do not call each other.
 """
 
 from dynostore.repositories.base import Page, Refused
+from dynostore.repositories.conversations import ConversationRepository, Conversations
 from dynostore.repositories.history import History, HistoryRepository
 from dynostore.repositories.imports import ImportRepository, Imports
 from dynostore.repositories.memories import Memories, MemoryRepository
@@ -15,6 +16,8 @@ from dynostore.repositories.tasks import TaskRepository, Tasks
 from dynostore.repositories.todos import TodoRepository, Todos
 
 __all__ = [
+    "ConversationRepository",
+    "Conversations",
     "History",
     "HistoryRepository",
     "ImportRepository",
