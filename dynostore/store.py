@@ -15,6 +15,7 @@ from dynostore.migrator import Migrator
 from dynostore.repositories import (
     ConversationRepository,
     HistoryRepository,
+    IdeationRepository,
     ImportRepository,
     MemoryRepository,
     RunRepository,
@@ -36,6 +37,7 @@ class Store:
     :ivar history: what agents thought, did and saw in their sessions.
     :ivar memories: lessons that outlive sessions.
     :ivar conversations: conversations and their messages.
+    :ivar ideation: product ideas on their way to requirements and user stories.
     :ivar imports: what was taken over from older tools, and from where.
     :ivar place: where the store is and who said so.
     :ivar database: the Peewee database, for those who write their own queries.
@@ -52,6 +54,7 @@ class Store:
         self.history = HistoryRepository(db)
         self.memories = MemoryRepository(db)
         self.conversations = ConversationRepository(db)
+        self.ideation = IdeationRepository(db)
         self.imports = ImportRepository(db)
 
     @classmethod

@@ -8,6 +8,7 @@ it. Repositories do not call each other.
 from dynostore.repositories.base import Page, Refused
 from dynostore.repositories.conversations import ConversationRepository, Conversations
 from dynostore.repositories.history import History, HistoryRepository
+from dynostore.repositories.ideation import Ideation, IdeationRepository
 from dynostore.repositories.imports import ImportRepository, Imports
 from dynostore.repositories.memories import Memories, MemoryRepository
 from dynostore.repositories.runs import RunRepository, Runs
@@ -20,6 +21,8 @@ __all__ = [
     "Conversations",
     "History",
     "HistoryRepository",
+    "Ideation",
+    "IdeationRepository",
     "ImportRepository",
     "Imports",
     "Memories",
