@@ -33,6 +33,7 @@ class HistoryEntry(Record):
     session = ReferenceField(
         AgentSession, column_name="session_id", on_delete="CASCADE", backref="+"
     )
+    session_id: str  # Peewee's name for the key itself
     step_id = StepId(max_length=255, null=True)
     thought = TextField(null=True)
     action = TextField(null=True)

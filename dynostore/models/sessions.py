@@ -45,6 +45,7 @@ class SessionState(Record):
     session = ReferenceField(
         AgentSession, column_name="session_id", on_delete="CASCADE", backref="+"
     )
+    session_id: str  # Peewee's name for the key itself
     version = WholeNumberField(low=1)
     state = JsonField()
     saved_at = UtcTimeField()

@@ -132,6 +132,7 @@ class TodoList(Record):
     session = ReferenceField(
         AgentSession, column_name="session_id", on_delete="CASCADE", backref="+", null=True
     )
+    session_id: str | None  # Peewee's name for the key itself
     mission = TextField(null=True)
     plan = PlanField()
     status = StringField(max_length=16, choices=STATUSES)

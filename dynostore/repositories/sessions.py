@@ -411,7 +411,7 @@ def _cursor_version(cursor: str) -> int:
 def _stale(session_id: str, expected: int | None, actual: int) -> errors.StaleWrite:
     return errors.StaleWrite(
         f"session {session_id!r} is at version {actual}, not {expected}",
-        hint=f"load it again: dynostore sessions state {session_id}",
+        hint=f"dynostore sessions state {session_id}",
         session_id=session_id,
         expected=expected,
         actual=actual,

@@ -91,7 +91,7 @@ class Todos(Protocol):
 
         Two writers of different steps, or keys, lose nothing. Moves the list's ``updated_at``.
 
-        :param changes: any keys of a step but ``position``; those that the shape does not know
+        :param changes: keys of the step, its position apart; those that the shape does not know
             are kept.
         :raises StepNotFound: the list has none there.
         """
@@ -230,8 +230,6 @@ def _step_at(found: TodoList, position: int) -> dict[str, Any]:
 
 
 def _checked_change(name: str, value: Any) -> Any:
-    if name == "position":
-        raise errors.InvalidValue(name, "is what the step is found by; replace the plan")
     try:
         return check_step_value(name, value)
     except ValueError as exc:
