@@ -220,7 +220,8 @@ class ConversationRepository(Repository):
         # before it; COUNT(*), which looks at no column; and by the ids of the page, since a
         # database may count for rows that an offset or a sort then drops.
         mine = Message.conversation == Conversation.id
-        count = Message.select(peewee.fn.COUNT(peewee.SQL("*"))).where(mine)
+        # Peewee guesses a type by the name of a result's column: hence one that is no field's.
+        count = Message.select(peewee.fn.COUNT(peewee.SQL("*"))).where(mine).alias("message_count")
         for start in range(0, len(conversations), _KEYS_PER_QUERY):
             part = {c.id: c for c in conversations[start : start + _KEYS_PER_QUERY]}
             query = Conversation.select(Conversation.id, count).where(Conversation.id.in_([*part]))
