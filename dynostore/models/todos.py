@@ -68,6 +68,7 @@ _STEP_CHECKS: dict[str, _Check] = {
 }
 _STEP_DEFAULTS: dict[str, Any] = {
     "acceptance_criteria": "",
+    "dependencies": [],  # a check gives a new list
     "status": "PENDING",
     "chosen_tool": None,
     "tool_input": None,
@@ -88,8 +89,7 @@ def check_step_value(name: str, value: Any) -> Any:
 
 
 def _step(value: Any) -> dict[str, Any]:
-    # The defaults' list anew each time: a caller may change what a record holds.
-    step = {**_STEP_DEFAULTS, "dependencies": [], **_object(value)}
+    step = _STEP_DEFAULTS | _object(value)
     for name, check in _STEP_CHECKS.items():
         if name not in step:
             raise ValueError(f".{name}: is missing")
