@@ -22,6 +22,7 @@ EXAMPLES = [
     "README.md",
     "docs/runs.md",
     "docs/tasks.md",
+    "docs/sessions.md",
     "docs/reports.md",
     "docs/durability.md",
     "docs/upgrades.md",
