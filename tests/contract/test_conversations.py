@@ -457,7 +457,7 @@ def test_lists_count_messages(store: Store, thirty: list[str]) -> None:
     assert store.conversations.update_conversation(thirty[7], title="x").message_count == 7
 
 
-def test_a_page_may_be_longer_than_a_statement_can_bind_ids(store: Store) -> None:
+def test_a_page_of_thousands_is_counted_whole(store: Store) -> None:
     store.conversations.put_many(whole(key) for key in numbered(6000))
     store.conversations.add_message("00000", "user", "x")
     store.conversations.add_message("05999", "user", "x")
