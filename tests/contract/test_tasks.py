@@ -518,9 +518,9 @@ def test_a_step_ends_once(store: Store) -> None:
 def test_steps_come_by_number_then_time_then_id(store: Store) -> None:
     steps = [
         whole_step(1, timestamp=at(50)),
-        whole_step(2, timestamp=at(10)),
+        whole_step(4, step_number=2, timestamp=at(10)),
+        whole_step(2, timestamp=at(20)),
         whole_step(3, step_number=2, timestamp=at(20)),
-        whole_step(4, step_number=2, timestamp=at(20)),
         whole_step(10, timestamp=at(0)),
     ]
     store.tasks.put_many([whole_task(1), whole_task(2), *reversed(steps), whole_step(1, 2)])
