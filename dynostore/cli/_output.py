@@ -63,14 +63,19 @@ def print_page(
     limit: int,
     after: str | None,
     utc: bool = False,
+    shown: Callable[[Any], Mapping[str, Any]] | None = None,
     **filters: Any,
 ) -> None:
-    """Print a page of a list, or from there on all of it where ``limit`` is 0."""
+    """Print a page of a list, or from there on all of it where ``limit`` is 0.
+
+    :param shown: gives what is printed of a record; its columns by default.
+    """
+    shown = shown or _valued
     if limit:
         page = fetch(limit=limit, after=after, **filters)
-        items, cursor = map(_valued, page), page.next
+        items, cursor = map(shown, page), page.next
     else:
-        items, cursor = map(_valued, _every(fetch, after, filters)), None
+        items, cursor = map(shown, _every(fetch, after, filters)), None
     print_items(session, items, columns, utc=utc, cursor=cursor)
 
 
@@ -88,9 +93,12 @@ def _valued(record: Record) -> dict[str, Any]:
 
 
 def print_item(
-    session: Session, item: Mapping[str, Any], *, utc: bool = False, text: str | None = None
+    session: Session, item: Mapping[str, Any] | None, *, utc: bool = False, text: str | None = None
 ) -> None:
-    """Print one record: as JSON, or a line for each value, or the given text."""
+    """Print one record: as JSON, or a line for each value, or the given text.
+
+    None is a record that does not exist yet: ``null``, or no line.
+    """
     if session.json:
         print(_json({"ok": True, "item": item}))
     elif text is not None:
@@ -98,7 +106,7 @@ def print_item(
     else:
         from dynostore.cli._tables import print_fields
 
-        print_fields(item, utc=utc)
+        print_fields(item or {}, utc=utc)
 
 
 def print_error(
