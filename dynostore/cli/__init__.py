@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tasks": ("tasks:tasks", "Record tasks, move them through their states, log their steps."),
     "sessions": ("sessions:sessions", "Keep agent sessions: states, todo lists, history."),
     "memories": ("memories:memories", "Keep and search what agents learned."),
+    "conversations": ("conversations:conversations", "Keep conversations, message by message."),
+    "ideation": ("ideation:ideation", "Take product ideas to requirements and user stories."),
     "import": ("import_:import_", "Take over what an older tool left behind."),
     "sources": ("sources:sources", "Say what was taken over, from where and when."),
     "sync": ("sync:sync", "Send what changed to the shared Postgres."),
