@@ -217,6 +217,10 @@ class UtcTimeField(peewee.Field):
             return value
 
 
+class CheckedJson(str):
+    """The canonical text of a JSON value that was checked: it is written as it is."""
+
+
 class JsonField(peewee.Field):
     """A JSON value: canonical text in SQLite, ``jsonb`` in Postgres, parsed in Python.
 
@@ -232,6 +236,13 @@ class JsonField(peewee.Field):
 
         Gives the value as a read will give it: tuples are lists, numbers as keys are text.
         """
+        return json.loads(self.checked_text(value))
+
+    def checked_text(self, value: Any) -> CheckedJson:
+        """Check a value that is written and not given back: that needs its text alone.
+
+        :raises ValueError: what ``check`` raises.
+        """
         try:
             text = json_text(value)
         except RecursionError:
@@ -243,12 +254,14 @@ class JsonField(peewee.Field):
             raise ValueError("contains \\u0000, which jsonb cannot hold")
         if not text.isascii() and _UNSTORABLE.search(text):
             raise ValueError("contains a lone surrogate, which jsonb cannot hold")
-        return json.loads(text)
+        return CheckedJson(text)
 
     def db_value(self, value: Any) -> Any:
         """Give canonical text; Postgres reads it as jsonb."""
         if value is None or isinstance(value, peewee.Node):
             return value
+        if isinstance(value, CheckedJson):
+            return str(value)
         return json_text(value)
 
     def python_value(self, value: Any) -> Any:

@@ -9,10 +9,12 @@ from typing import Any, Protocol, TypedDict, Unpack
 import peewee
 
 from dynostore import errors
-from dynostore.fields import WholeNumberField, utc_now
+from dynostore.database import StoreDatabase
+from dynostore.fields import CheckedJson, WholeNumberField, utc_now
 from dynostore.ids import derived_id, new_id
 from dynostore.models.base import Record, checked
 from dynostore.models.sessions import AgentSession, SessionState
+from dynostore.prepared import Prepared, slot
 from dynostore.repositories.base import (
     Page,
     Refused,
@@ -182,6 +184,21 @@ class SessionRepository(Repository):
     MODELS = (AgentSession, SessionState)
     NOT_FOUND = errors.SessionNotFound
 
+    def __init__(self, database: StoreDatabase) -> None:
+        super().__init__(database)
+        new = ("session_id", "status", "created_at", "updated_at")
+        given, stored = peewee.EXCLUDED.updated_at, AgentSession.updated_at
+        # A clock that was set back must not move updated_at back.
+        later = peewee.Case(None, [(given > stored, given)], stored)
+        touch = AgentSession.insert({name: slot(getattr(AgentSession, name)) for name in new})
+        touch = touch.on_conflict(conflict_target=[AgentSession.session_id], update={stored: later})
+        self._touch = Prepared(database, touch.as_rowcount())
+        newest = SessionState.select(peewee.fn.MAX(SessionState.version))
+        mine = SessionState.session == slot(SessionState.session)
+        self._newest = Prepared(database, newest.where(mine))
+        add = {name: slot(field) for name, field in SessionState._meta.fields.items()}
+        self._add = Prepared(database, SessionState.insert(add).as_rowcount())
+
     def create(
         self,
         *,
@@ -257,36 +274,26 @@ class SessionRepository(Repository):
         if expected_version is not None:
             _check_count("expected_version", expected_version, least=0)
         session = _new_session(session_id, None, facts)
-        row = checked(
-            SessionState, {"state": state, "saved_at": session["created_at"], "metadata": metadata}
-        )
+        row = checked(SessionState, {"saved_at": session["created_at"], "metadata": metadata})
+        row |= {"session": session_id, "state": _checked_state(state)}
         with self._db.writing():
-            self._touch(session, facts)
+            # Whoever comes first creates the session or holds its row: nobody else saves it then.
+            self._touch.run(**session)
             # In a statement of its own: on Postgres it sees what was committed while the one
-            # before waited for another saver's lock on the session.
-            newest = self._newest_version(session_id)
+            # before waited for another saver.
+            newest = self._newest.run(session=session_id).fetchone()[0] or 0
             if expected_version not in (None, newest):
                 raise _stale(session_id, expected_version, newest)
-            row["session"], row["version"] = session_id, newest + 1
-            row["id"] = derived_id("states", session_id, str(newest + 1))
-            SessionState.insert(row).execute(self._db)
+            version = newest + 1
+            key = derived_id("states", session_id, str(version))
+            self._add.run(id=key, version=version, **row)
+            if facts:
+                mine = AgentSession.session_id == session_id
+                changes = {name: session[name] for name in facts}
+                AgentSession.update(changes).where(mine).execute(self._db)
             if self._db.settings.keep_states is not None:
                 self._remove_older(session_id, self._db.settings.keep_states)
-        return newest + 1
-
-    def _touch(self, row: Mapping[str, Any], facts: SessionFacts) -> None:
-        """Create or change the session; either way nobody else saves a state of it meanwhile."""
-        given, stored = peewee.EXCLUDED.updated_at, AgentSession.updated_at
-        changes = {getattr(AgentSession, name): row[name] for name in facts}
-        changes[stored] = peewee.Case(None, [(given > stored, given)], stored)
-        query = AgentSession.insert(row).on_conflict(
-            conflict_target=[AgentSession.session_id], update=changes
-        )
-        query.as_rowcount().execute(self._db)
-
-    def _newest_version(self, session_id: str) -> int:
-        query = SessionState.select(peewee.fn.MAX(SessionState.version))
-        return query.where(SessionState.session == session_id).scalar(self._db) or 0
+        return int(version)
 
     def _remove_older(self, session_id: str, keep_last: int) -> None:
         mine = SessionState.session == session_id
@@ -391,6 +398,15 @@ def _new_session(
             **values,
         },
     )
+
+
+def _checked_state(state: Any) -> CheckedJson:
+    if state is None:
+        raise errors.InvalidValue("state", "must not be empty")
+    try:
+        return SessionState.state.checked_text(state)
+    except ValueError as exc:
+        raise errors.InvalidValue("state", str(exc)) from None
 
 
 def _check_count(name: str, value: int, *, least: int = 1) -> None:
