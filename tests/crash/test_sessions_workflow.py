@@ -132,6 +132,36 @@ def test_eight_processes_save_one_session_and_versions_count_exactly(
         assert store.check() == []
 
 
+def test_a_saver_killed_at_any_statement_leaves_the_old_or_the_new_state(
+    killed_at: Callable[[int, Callable[[], object]], bool], tmp_path: Path
+) -> None:
+    path = tmp_path / "s.db"
+    with Store.open(path) as store:
+        store.sessions.save_state("s", 0, status="old")
+
+    def save() -> None:
+        with Store.open(profile="agent", config=profile(tmp_path, str(path), 1)) as store:
+            store.sessions.save_state("s", "new", status="new")
+
+    number = 1
+    while killed_at(number, save):
+        with Store.open(path) as store:
+            assert store.check() == []
+            newest = store.sessions.load_state("s")
+            assert newest is not None
+            found = (
+                store.sessions.get("s").status,
+                newest.state,
+                len(store.sessions.versions("s")),
+            )
+            assert found in (("old", 0, 1), ("new", "new", 1))
+            if found[0] == "new":
+                store.sessions.delete_state("s")
+                store.sessions.save_state("s", 0, status="old")
+        number += 1
+    assert number > 10
+
+
 def profile(directory: Path, url: str, keep_states: Any) -> Path:
     path = directory / "dynostore.yaml"
     path.write_text(f"profiles:\n  agent: {{url: '{url}', keep_states: {keep_states}}}\n")
