@@ -62,7 +62,8 @@ def list_(
 ) -> None:
     """List memories, newest first."""
     with session.reader() as store:
-        fetch, filters = store.memories.list, {"tool_name": tool_name}
+        filters: dict[str, Any] = {"tool_name": tool_name}
+        fetch = store.memories.list
         print_page(session, fetch, _COLUMNS, limit=limit, after=after, utc=utc, **filters)
 
 
@@ -82,7 +83,8 @@ def search(
 ) -> None:
     """List the memories that hold every word of TEXT, newest first."""
     with session.reader() as store:
-        fetch, filters = store.memories.search, {"text": text, "tool_name": tool_name}
+        filters: dict[str, Any] = {"text": text, "tool_name": tool_name}
+        fetch = store.memories.search
         print_page(session, fetch, _COLUMNS, limit=limit, after=after, utc=utc, **filters)
 
 

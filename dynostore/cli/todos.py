@@ -87,7 +87,7 @@ def list_(
     """List todo lists, newest first."""
     with session.reader() as store:
         full_id = None if session_id is None else store.sessions.resolve(session_id)
-        filters = {"session_id": full_id, "status": status}
+        filters: dict[str, Any] = {"session_id": full_id, "status": status}
         fetch = store.todos.list
         print_page(session, fetch, _COLUMNS, limit=limit, after=after, utc=utc, **filters)
 
