@@ -16,7 +16,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import peewee
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
@@ -29,6 +29,15 @@ APPLICATION_ID = 0x64796E6F
 
 JOURNAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
 
+SQLITE_TYPES = {**peewee.SqliteDatabase.field_types, "UTCTIME": "TEXT"}
+POSTGRES_TYPES = {
+    **peewee.PostgresqlDatabase.field_types,
+    "UTCTIME": "TIMESTAMPTZ",
+    "COLLATION": ' COLLATE "C"',
+    # Plain Peewee integers would be 32 bits wide here and 64 in SQLite.
+    "INT": "BIGINT",
+    "SMALLINT": "BIGINT",
+}
 _sql_log = logging.getLogger("dynostore.sql")
 _databases: weakref.WeakSet[Any] = weakref.WeakSet()
 # Connections that a child inherited. Closing a server's would end the parent's session, and
@@ -69,8 +78,8 @@ def connect(
     return SqliteFile(Path(path), settings, read_only=read_only, create=create)
 
 
-class _Common:
-    """What both kinds share: logging without values, and refusal after the end."""
+class CommonDatabase:
+    """What all kinds share: logging without values, and refusal after the end."""
 
     shown: str
     read_only: bool
@@ -112,6 +121,33 @@ class _Common:
             yield
 
 
+def sqlite_pragmas(settings: config.Settings) -> tuple[tuple[str, str | int], ...]:
+    """Give the pragmas that every connection to a file sets."""
+    return (
+        ("foreign_keys", "ON"),
+        ("synchronous", settings.synchronous),
+        ("journal_size_limit", JOURNAL_SIZE_LIMIT_BYTES),
+    )
+
+
+def sqlite_target(path: Path, *, read_only: bool) -> str:
+    """Give what SQLite is to open: the path, or a ``file:`` URI that only reads.
+
+    :param path: absolute.
+    """
+    if not read_only:
+        return str(path)
+    # as_uri() quotes what would end the path or begin parameters.
+    target = f"{path.as_uri()}?mode=ro"
+    log = path.with_name(path.name + "-wal")
+    writable = os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    if not writable and not log.exists():
+        # Even a reader makes the log's index beside the file. Where that cannot be and there is
+        # no log, nobody is writing, and SQLite may take the file for unchanging.
+        target += "&immutable=1"
+    return target
+
+
 class _ThreadGuard:
     """Closes a thread's connection when the thread ends, by being dropped with its locals."""
 
@@ -130,7 +166,7 @@ class _ThreadGuard:
             self._connection.close()
 
 
-class _Savepoint(peewee._savepoint):
+class SqliteSavepoint(peewee._savepoint):
     """A savepoint that knows that SQLite may have rolled back the whole transaction by itself.
 
     It does so on a full disk and on I/O errors; rolling back once more would hide the reason, and
@@ -138,28 +174,26 @@ class _Savepoint(peewee._savepoint):
     """
 
     def _begin(self) -> None:
-        if not self.db.connection().in_transaction:
+        if not self.db.in_sqlite_transaction():
             raise errors.StoreUnwritable(
                 f"{self.db.shown}: the transaction was undone by an earlier error", hint="try again"
             )
         super()._begin()  # type: ignore[misc]  # not in the stubs
 
     def rollback(self, begin: bool = True) -> None:
-        if self.db.connection().in_transaction:
+        """Roll back to here, unless SQLite rolled back everything by itself."""
+        if self.db.in_sqlite_transaction():
             super().rollback(begin)
 
 
-class SqliteFile(_Common, peewee.SqliteDatabase):
+class SqliteFile(CommonDatabase, peewee.SqliteDatabase):
     """One SQLite file: WAL, foreign keys on, every write transaction IMMEDIATE.
 
     May be shared by threads; each has a connection of its own.
     """
 
     dialect = "sqlite"
-    field_types = {  # noqa: RUF012 - Peewee's own declaration
-        **peewee.SqliteDatabase.field_types,
-        "UTCTIME": "TEXT",
-    }
+    field_types = SQLITE_TYPES
 
     def __init__(
         self,
@@ -216,18 +250,7 @@ class SqliteFile(_Common, peewee.SqliteDatabase):
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
 
     def _target(self) -> str:
-        if not self.read_only:
-            return str(self.path)
-        # as_uri() quotes what would end the path or begin parameters.
-        target = f"{self.path.as_uri()}?mode=ro"
-        log = self.path.with_name(self.path.name + "-wal")
-        effective = os.access in os.supports_effective_ids
-        writable = os.access(self.path.parent, os.W_OK, effective_ids=effective)
-        if not writable and not log.exists():
-            # Even a reader makes the log's index beside the file. Where that cannot be and there
-            # is no log, nobody is writing, and SQLite may take the file for unchanging.
-            target += "&immutable=1"
-        return target
+        return sqlite_target(self.path, read_only=self.read_only)
 
     def _connect(self) -> sqlite3.Connection:
         self._refuse_if_shut()
@@ -243,9 +266,8 @@ class SqliteFile(_Common, peewee.SqliteDatabase):
         return connection
 
     def _configure(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA synchronous = {self.settings.synchronous}")
-        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}")
+        for name, value in sqlite_pragmas(self.settings):
+            connection.execute(f"PRAGMA {name} = {value}")
 
     def set_wal(self) -> None:
         """Turn on the write-ahead log; the file remembers it.
@@ -266,13 +288,17 @@ class SqliteFile(_Common, peewee.SqliteDatabase):
                     raise
             time.sleep(0.01)
 
-    def savepoint(self) -> _Savepoint:
+    def in_sqlite_transaction(self) -> bool:
+        """Tell whether SQLite is in a transaction; it may have ended the one that we began."""
+        return bool(self._state.conn.in_transaction)
+
+    def savepoint(self) -> SqliteSavepoint:
         """Give a savepoint of the open transaction."""
-        return _Savepoint(self)
+        return SqliteSavepoint(self)
 
     def rollback(self) -> None:
         """Roll back, unless SQLite did it by itself."""
-        if self._state.conn.in_transaction:
+        if self.in_sqlite_transaction():
             super().rollback()
 
     def _close(self, conn: sqlite3.Connection) -> None:
@@ -347,18 +373,11 @@ class MemoryDatabase(SqliteFile):
             yield
 
 
-class PostgresServer(_Common, PooledPostgresqlDatabase):  # type: ignore[misc]  # untyped base
+class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[misc]  # untyped base
     """A Postgres database behind a pool of connections; stale ones are dropped at check-out."""
 
     dialect = "postgres"
-    # Plain Peewee integers would be 32 bits wide here and 64 in SQLite.
-    field_types: ClassVar = {
-        **peewee.PostgresqlDatabase.field_types,
-        "UTCTIME": "TIMESTAMPTZ",
-        "COLLATION": ' COLLATE "C"',
-        "INT": "BIGINT",
-        "SMALLINT": "BIGINT",
-    }
+    field_types = POSTGRES_TYPES
 
     def __init__(self, url: str, settings: config.Settings, *, read_only: bool = False) -> None:
         require_psycopg2()
@@ -489,10 +508,22 @@ def configure_session(connection: Any, *, read_only: bool = False) -> None:
     psycopg2.extras.register_default_jsonb(connection, loads=_as_text)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SET TIME ZONE 'UTC'; SET datestyle TO 'ISO, YMD'; SET extra_float_digits TO 1; "
-            "SET bytea_output TO 'hex'; SET default_transaction_read_only TO "
-            + ("on" if read_only else "off")
+            "; ".join(
+                f"SET {name} TO '{value}'"
+                for name, value in session_settings(read_only=read_only).items()
+            )
         )
+
+
+def session_settings(*, read_only: bool = False) -> dict[str, str]:
+    """Give the settings of a Postgres session, whatever the server's defaults are."""
+    return {
+        "timezone": "UTC",
+        "datestyle": "ISO, YMD",
+        "extra_float_digits": "1",
+        "bytea_output": "hex",
+        "default_transaction_read_only": "on" if read_only else "off",
+    }
 
 
 def _as_text(text: str) -> str:

@@ -25,10 +25,8 @@ from dynostore.repositories import (
 )
 
 
-class Store:
-    """Everything that a program must remember, in one SQLite file or one Postgres database.
-
-    A store may be shared by threads, and used in a forked child; each gets connections of its own.
+class Verbs:
+    """The repositories of one database: all that can be done with its records.
 
     :ivar runs: analysis runs and their files.
     :ivar tasks: what agents were asked to do, and the log of their steps.
@@ -39,14 +37,11 @@ class Store:
     :ivar conversations: conversations and their messages.
     :ivar ideation: product ideas on their way to requirements and user stories.
     :ivar imports: what was taken over from older tools, and from where.
-    :ivar place: where the store is and who said so.
     :ivar database: the Peewee database, for those who write their own queries.
     """
 
-    def __init__(self, place: config.Place, db: Any) -> None:
-        self.place = place
+    def __init__(self, db: Any) -> None:
         self.database = db
-        self.migrator = Migrator(db)
         self.runs = RunRepository(db)
         self.tasks = TaskRepository(db)
         self.sessions = SessionRepository(db)
@@ -56,6 +51,20 @@ class Store:
         self.conversations = ConversationRepository(db)
         self.ideation = IdeationRepository(db)
         self.imports = ImportRepository(db)
+
+
+class Store(Verbs):
+    """Everything that a program must remember, in one SQLite file or one Postgres database.
+
+    A store may be shared by threads, and used in a forked child; each gets connections of its own.
+
+    :ivar place: where the store is and who said so.
+    """
+
+    def __init__(self, place: config.Place, db: Any) -> None:
+        super().__init__(db)
+        self.place = place
+        self.migrator = Migrator(db)
 
     @classmethod
     def open(
