@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Conversation": "dynostore.models",
     "DynostoreError": "dynostore.errors",
     "ExecutionLog": "dynostore.models",
+    "Message": "dynostore.models",
     "Page": "dynostore.repositories",
     "Run": "dynostore.models",
     "RunFile": "dynostore.models",
@@ -26,7 +28,9 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from dynostore.errors import DynostoreError as DynostoreError
+    from dynostore.models import Conversation as Conversation
     from dynostore.models import ExecutionLog as ExecutionLog
+    from dynostore.models import Message as Message
     from dynostore.models import Run as Run
     from dynostore.models import RunFile as RunFile
     from dynostore.models import Task as Task
@@ -34,8 +38,10 @@ if TYPE_CHECKING:
     from dynostore.store import Store as Store
 
 __all__ = [
+    "Conversation",
     "DynostoreError",
     "ExecutionLog",
+    "Message",
     "Page",
     "Run",
     "RunFile",

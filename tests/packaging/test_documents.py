@@ -23,6 +23,8 @@ EXAMPLES = [
     "docs/runs.md",
     "docs/tasks.md",
     "docs/sessions.md",
+    "docs/conversations.md",
+    "docs/ideation.md",
     "docs/reports.md",
     "docs/durability.md",
     "docs/upgrades.md",
