@@ -50,9 +50,14 @@ def translated(shown: str) -> Iterator[None]:
     except (peewee.PeeweeException, sqlite3.Error) as exc:
         raise translate(exc, shown) from exc
     except Exception as exc:
-        if _is_postgres_error(exc):
+        if is_from_postgres(exc):
             raise translate(exc, shown) from exc
         raise
+
+
+def is_from_postgres(exc: BaseException) -> bool:
+    """Tell whether a Postgres driver raised it; without importing one, which may not be there."""
+    return type(exc).__module__.partition(".")[0] in _DRIVERS
 
 
 def original(exc: BaseException) -> BaseException:
@@ -69,20 +74,18 @@ def sqlstate(exc: BaseException) -> str | None:
     return str(code) if code else None
 
 
-def _is_postgres_error(exc: BaseException) -> bool:
-    return type(exc).__module__.partition(".")[0] in _DRIVERS
-
-
 def is_disconnect(exc: BaseException) -> bool:
     """Tell whether the connection to Postgres is gone, so that a new one may do better."""
     inner = original(exc)
     code = sqlstate(exc)
     if code is not None:
         return code[:2] == "08" or code in ("57P01", "57P02", "57P03", "57P05")
-    # A lost connection has no code: libpq reports it as one of these two, asyncpg as the latter.
-    return _is_postgres_error(inner) and type(inner).__name__ in (
+    # A lost connection has no code: libpq reports it as one of these, the last one during COPY;
+    # asyncpg as the second.
+    return is_from_postgres(inner) and type(inner).__name__ in (
         "OperationalError",
         "InterfaceError",
+        "DatabaseError",
     )
 
 

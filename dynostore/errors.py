@@ -1,7 +1,7 @@
 """The exception tree: one root, each class with data, a hint that can be run and an exit code.
 
 Every class also inherits the built-in that a caller would catch. Driver errors become these in one
-place, :func:`dynostore.database.translated`. To add one: pick its exit code from the table in
+place, :func:`dynostore.driver_errors.translated`. To add one: pick its exit code from the table in
 ``docs/cli.md`` and give it a ``code`` that never changes, since scripts read it from ``--json``.
 """
 

@@ -47,6 +47,12 @@ def time_text(value: dt.datetime) -> str:
     return value.astimezone(dt.UTC).isoformat(timespec="microseconds")
 
 
+# Kept: json.dumps() makes a new one at each call with settings of one's own.
+_CANONICAL = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+)
+
+
 def json_text(value: Any) -> str:
     """Give the one text of a JSON value: sorted keys, no spaces, no ASCII escapes, no NaN.
 
@@ -56,9 +62,7 @@ def json_text(value: Any) -> str:
     :raises ValueError: NaN or an infinity.
     :raises TypeError: something that JSON cannot say.
     """
-    text = json.dumps(
-        value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-    )
+    text = _CANONICAL.encode(value)
     return _STRING_OR_GREAT_FLOAT.sub(_without_exponent, text) if "e+" in text else text
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from dynostore.errors import InvalidValue
-from dynostore.fields import UtcTimeField, time_text
+from dynostore.fields import JsonField, UtcTimeField, time_text
 from dynostore.models.base import Record, checked, key_field
 
 Existing = Literal["merge", "skip", "update"]
@@ -44,6 +44,11 @@ class WholeRow:
         """
         checked(self.model, self.values)
 
+    def check_scalars(self) -> None:
+        """The same, but for JSON, which costs as much as all the rest."""
+        scalars = _shape_of(self.model).scalars
+        checked(self.model, {column: self.values[column] for column in scalars})
+
     def as_record(self) -> Record:
         """Give it as the record that a repository takes."""
         record = self.model()
@@ -58,6 +63,8 @@ def whole_row(model: type[Record], values: Values) -> WholeRow:
     :raises InvalidValue: a name that is no column.
     """
     shape = _shape_of(model)
+    if tuple(values) == shape.columns:
+        return WholeRow(model, values[shape.key], dict(values))
     row = dict.fromkeys(shape.columns)
     row.update(values)
     if len(row) != len(shape.columns):
@@ -73,6 +80,7 @@ class _Shape:
         self.table = str(meta.table_name)
         self.columns = tuple(meta.columns)
         self.fields = tuple(field.name for field in meta.columns.values())
+        self.scalars = tuple(c for c, f in meta.columns.items() if not isinstance(f, JsonField))
         self.key = key_field(model).column_name
         # Neither the key nor the parent of a row can differ between two versions of it.
         fixed = {self.key, *(field.column_name for field in meta.refs)}

@@ -42,12 +42,14 @@ class ImportItem:
 
 
 def as_item(source: SourceRecord, kind: str) -> ImportItem:
-    """Give a record as rows; its own is checked, its children are when they are to be written.
+    """Give a record as rows, with its key and other plain values checked.
+
+    The rest is checked when it is to be written.
 
     :raises InvalidValue: names the first column whose value the store cannot hold.
     """
     row = whole_row(source.model, source.values)
-    row.check()
+    row.check_scalars()
     children = [whole_row(model, values) for model, values in source.children]
     identity = derived_id("imports", kind, f"{row.table}\x1f{row.key}")
     return ImportItem(source, row, children, identity)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from dynostore.fields import utc_now
@@ -74,41 +74,41 @@ class BatchWriter:
     def _read_back(self, plans: Sequence[Plan]) -> Iterator[Remark]:
         """Give every difference between what the store should hold and what it holds."""
         written = [plan for plan in plans if plan.rows]
-        expected: dict[type[Record], dict[Any, tuple[Plan, WholeRow]]] = {}
-        for plan in written:
-            for row in plan.rows:
-                expected.setdefault(row.model, {})[row.key] = (plan, row)
-        for model, rows in expected.items():
-            key = key_field(model)
-            place = list(model._meta.columns).index(key.column_name)
-            stored = self._store.imports.stored(model, key, list(rows))
-            found = {values[place]: values for values in stored}
-            for row_key, (plan, row) in rows.items():
-                values = found.get(row_key)
-                if values != tuple(row.values.values()):
-                    yield Remark(plan.item.source.path, _difference(row, values))
-        yield from self._surplus(written)
+        for model in _unique(plan.item.row.model for plan in written):
+            own = [plan for plan in written if plan.item.row.model is model]
+            parents = {plan.item.row.key: plan for plan in own}
+            yield from self._compare(own, model, key_field(model), parents)
+            for child in _unique(row.model for plan in own for row in plan.item.children):
+                yield from self._compare(own, child, parent_field(child, model), parents)
 
-    def _surplus(self, written: Sequence[Plan]) -> Iterator[Remark]:
-        """Give the children of new records that nobody wrote."""
-        created = {plan.item.row.key: plan for plan in written if plan.outcome == "created"}
-        models = {(plan.item.row.model, c.model) for plan in written for c in plan.item.children}
-        for model, child_model in sorted(models, key=str):
-            field = parent_field(child_model, model)
-            if field is None:
-                continue
-            parents = [key for key, plan in created.items() if plan.item.row.model is model]
-            ours = {
-                c.key
-                for plan in created.values()
-                for c in plan.item.children
-                if c.model is child_model
-            }
-            for key, parent in self._store.imports.stored_keys(child_model, field, parents):
-                if key not in ours:
-                    table = child_model._meta.table_name
-                    message = f"{table} {key}: is in the store and not in the source"
-                    yield Remark(created[parent].item.source.path, message)
+    def _compare(
+        self, plans: Sequence[Plan], model: type[Record], field: Any, parents: dict[Any, Plan]
+    ) -> Iterator[Remark]:
+        """Compare one table's rows with what is stored under the given parents.
+
+        What nobody wrote is a difference too, where the parent is new.
+        """
+        columns = list(model._meta.columns)
+        key_at = columns.index(key_field(model).column_name)
+        parent_at = columns.index(field.column_name)
+        stored = {
+            row[key_at]: row for row in self._store.imports.stored(model, field, list(parents))
+        }
+        for plan in plans:
+            for row in plan.rows:
+                if row.model is model:
+                    found = stored.pop(row.key, None)
+                    if found != tuple(row.values.values()):
+                        yield Remark(plan.item.source.path, _difference(row, found))
+        for key, found in stored.items():
+            plan = parents[found[parent_at]]
+            if plan.outcome == "created":
+                message = f"{model._meta.table_name} {key}: is in the store and not in the source"
+                yield Remark(plan.item.source.path, message)
+
+
+def _unique(models: Iterable[type[Record]]) -> list[type[Record]]:
+    return list(dict.fromkeys(models))
 
 
 def note_invalid(store: Store, report: ImportReport) -> None:

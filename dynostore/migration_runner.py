@@ -215,6 +215,9 @@ def offline_sql(
 
 def _script(dialect: str, plan: list[str], statements: list[str]) -> str:
     lines = [f"-- dynostore schema, {dialect}: {', '.join(plan) or 'nothing is pending'}"]
+    # Both shells go on after an error, and sqlite3 would then commit the half of it.
+    command = "psql -v ON_ERROR_STOP=1" if dialect == "postgres" else "sqlite3 -bail"
+    lines += [f"-- run it with: {command}"]
     if plan:
         if dialect == "postgres":
             lines += ["BEGIN;", "SELECT set_config('dynostore_sync.apply', 'on', true);"]

@@ -13,6 +13,7 @@ import dataclasses
 import datetime as dt
 import glob
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,7 +107,7 @@ class Migrator:
             raise errors.SchemaBehind(
                 f"{self._db.shown}: {'has no tables yet' if empty else 'is behind'}; "
                 f"pending: {', '.join(pending)}",
-                hint=f"dynostore --db {self._db.shown} db upgrade",
+                hint=f"dynostore --db {shlex.quote(self._db.shown)} db upgrade",
                 pending=pending,
             )
         return self.upgrade()
@@ -239,9 +240,9 @@ class Migrator:
                 if version and not isinstance(db, MemoryDatabase):
                     self._back_up(version)
                 db.pragma("application_id", APPLICATION_ID)
-                triggers = lift_triggers(db)
+                dependents = lift_dependents(db)
                 act(runner)
-                put_back_triggers(db, triggers)
+                put_back_dependents(db, dependents)
                 runner.check_foreign_keys()
         finally:
             db.pragma("foreign_keys", 1)
@@ -287,25 +288,27 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def lift_triggers(db: Any) -> list[tuple[str, str, str]]:
-    """Note all triggers (a rebuild drops its table's) and take the sync's away."""
+def lift_dependents(db: Any) -> list[tuple[str, str, str]]:
+    """Take all triggers and views away, and note their names, tables and SQL.
+
+    A rebuild drops its table's triggers, and SQLite refuses it while a view or another table's
+    trigger names that table. Nobody's triggers, the sync's least of all, are to see what a step
+    writes.
+    """
     rows = db.execute_sql(
-        "SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name"
+        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('view', 'trigger') "
+        "ORDER BY type"  # a view's triggers go with it
     ).fetchall()
-    for name, _, _ in rows:
-        if name.startswith(CAPTURE_PREFIX):
-            db.execute_sql(f"DROP TRIGGER {quoted(name)}")
-    return [(str(name), str(table), str(sql)) for name, table, sql in rows]
+    for kind, name, _, _ in rows:
+        db.execute_sql(f"DROP {kind} IF EXISTS {quoted(name)}")
+    return [(str(name), str(table), str(sql)) for _, name, table, sql in reversed(rows)]
 
 
-def put_back_triggers(db: Any, triggers: list[tuple[str, str, str]]) -> None:
-    """Make the noted triggers again where they are missing and their table is still there."""
-    there = {
-        name for (name,) in db.execute_sql("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-    }
-    tables = set(db.get_tables())
-    for name, table, sql in triggers:
-        if name not in there and table in tables:
+def put_back_dependents(db: Any, dependents: list[tuple[str, str, str]]) -> None:
+    """Make the noted views and triggers again, but for triggers whose table is gone."""
+    for name, table, sql in dependents:
+        there = {*db.get_tables(), *(view.name for view in db.get_views())}
+        if name == table or table in there:
             db.execute_sql(sql)
 
 

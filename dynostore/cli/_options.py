@@ -50,7 +50,7 @@ def json_value(text: str) -> Any:
         parsed = json.loads(Path(text[1:]).read_text("utf-8") if text[:1] == "@" else text)
     except OSError as exc:
         raise click.BadParameter(f"{text[1:]}: {exc.strerror}") from None
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise click.BadParameter(f"not JSON: {exc}") from None
     if parsed is None:
         raise click.BadParameter("null is no value; leave the field out, or use --clear")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from dynostore.models import Record
     from dynostore.repositories import Page
 
-Progress = Callable[[int, int | None], None]
+Progress = Callable[[str, int], None]
+"""Takes what is being done, and how many of it are done."""
 
 
 def print_items(
@@ -32,6 +33,7 @@ def print_items(
     *,
     utc: bool = False,
     cursor: str | None = None,
+    ok: bool = True,
     **more: Any,
 ) -> None:
     """Print records: all their values as JSON, or the named columns as a table.
@@ -39,6 +41,7 @@ def print_items(
     Items are printed as they come, so that a list of any length takes flat memory.
 
     :param cursor: where the next page begins, if there is one.
+    :param ok: whether the command will exit with 0.
     :param more: further keys of the JSON object.
     """
     if not session.json:
@@ -48,7 +51,7 @@ def print_items(
         if cursor is not None:
             session.note(f"there are more: add --after {cursor}, or --limit 0 for all")
         return
-    sys.stdout.write('{"ok": true, "items": [')
+    sys.stdout.write(f'{{"ok": {_json(ok)}, "items": [')
     for index, item in enumerate(items):
         sys.stdout.write((", " if index else "") + _json(item))
     rest = "".join(f', "{key}": {_json(value)}' for key, value in more.items())
@@ -93,20 +96,28 @@ def _valued(record: Record) -> dict[str, Any]:
 
 
 def print_item(
-    session: Session, item: Mapping[str, Any] | None, *, utc: bool = False, text: str | None = None
+    session: Session,
+    item: Mapping[str, Any] | None,
+    *,
+    text: str | None = None,
+    fields: Mapping[str, Any] | None = None,
+    utc: bool = False,
+    ok: bool = True,
 ) -> None:
-    """Print one record: as JSON, or a line for each value, or the given text.
+    """Print one record: all of it as JSON; for people a text, or a line for each value.
 
-    None is a record that does not exist yet: ``null``, or no line.
+    :param item: None is a record that does not exist yet: ``null``.
+    :param fields: what people see, where that is not all of the item.
+    :param ok: whether the command will exit with 0.
     """
     if session.json:
-        print(_json({"ok": True, "item": item}))
+        print(_json({"ok": ok, "item": item}))
     elif text is not None:
         print(text)
     else:
         from dynostore.cli._tables import print_fields
 
-        print_fields(item or {}, utc=utc)
+        print_fields(item or {} if fields is None else fields, utc=utc)
 
 
 def print_error(
@@ -141,18 +152,27 @@ def write_report(path: Path, content: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(session: Session, label: str) -> Iterator[Progress | None]:
+def progress(session: Session) -> Iterator[Progress | None]:
     """Give a function that draws progress on stderr; None where nobody would see it."""
     if session.json or session.quiet or not sys.stderr.isatty():
         yield None
         return
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    count = bars.TextColumn("{task.completed:,}")
+    columns = (bars.SpinnerColumn(), bars.TextColumn("{task.description}"), count)
+    tasks: dict[str, bars.TaskID] = {}
+    with bars.Progress(
+        *columns, bars.TimeElapsedColumn(), console=Console(stderr=True), transient=True
+    ) as drawn:
+
+        def show(what: str, done: int) -> None:
+            if what not in tasks:
+                tasks[what] = drawn.add_task(what, total=None)
+            drawn.update(tasks[what], completed=done)
+
+        yield show
 
 
 def _json(value: Any) -> str:
@@ -164,6 +184,4 @@ def _plain(value: Any) -> Any:
         from dynostore.fields import time_text
 
         return time_text(value)
-    if isinstance(value, Path):
-        return str(value)
     raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -68,30 +68,26 @@ class Session:
 
         return locate_remote(to, profile=self.profile, config=self.config)
 
-    def writer(self, *, create: bool = False) -> Store:
-        """Open the store for a command that writes; a file that is behind is upgraded.
+    def store(self, *, create: bool = False) -> Store:
+        """Open the store; a SQLite file that is behind is upgraded.
 
-        :param create: make a missing file; else it is an error that says how to make one.
-        """
-        from dynostore.store import Store
+        Never read-only in SQLite's sense: such a connection leaves ``-wal`` and ``-shm`` behind.
 
-        # warm=False: connections opened ahead would be thrown away at once.
-        return Store.at(self.place(), create=create, warm=False)
-
-    def reader(self) -> Store:
-        """Open the store for a command that reads: nothing is made, a file behind is upgraded.
-
-        Not read-only in SQLite's sense: such a connection leaves ``-wal`` and ``-shm`` behind.
+        :param create: make a store where there is none; else a missing file and an empty database
+            are errors that say how to make one.
         """
         from dynostore.migrator import step_names
         from dynostore.store import Store
 
         place = self.place()
+        # warm=False: connections opened ahead would be thrown away at once.
+        if create:
+            return Store.at(place, warm=False)
         try:
             return Store.at(place, create=False, migrate=False, warm=False)
         except errors.SchemaBehind as exc:
             if len(exc.data["pending"]) == len(step_names()):
-                raise  # an empty database: reading does not make it ours
+                raise
             store = Store.at(place, create=False, warm=False)
             self.note(f"{place.shown}: upgraded ({', '.join(exc.data['pending'])})")
             return store

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 _CHUNK_ROWS = 500
 _GAP = "  "
+_LEAST_WIDTH = 8
 _STYLES = {
     "complete": "green",
     "completed": "green",
@@ -47,14 +48,14 @@ def print_table(
 ) -> None:
     """Print a table as the rows come.
 
-    On a terminal it is fitted to the width; elsewhere nothing is shortened, nothing coloured, and
-    an empty value is ``-``, so that ``awk`` counts columns right.
+    On a terminal it is fitted to the width, if need be by leaving columns out. Elsewhere nothing is
+    shortened, nothing coloured, and an empty value is ``-``, so that ``awk`` counts columns right.
     """
     iterator = iter(items)
     draw = _draw if sys.stdout.isatty() else _write
     first, widths = True, [len(column.title) for column in columns]
     while chunk := list(itertools.islice(iterator, _CHUNK_ROWS)):
-        rows = [[text(item.get(column.key), utc) for column in columns] for item in chunk]
+        rows = [[as_text(item.get(column.key), utc) for column in columns] for item in chunk]
         if first:
             widths = [
                 max([width, *(len(row[index]) for row in rows)])
@@ -70,17 +71,15 @@ def print_fields(item: Mapping[str, Any], *, utc: bool = False) -> None:
     """Print one record, a line for each value."""
     width = max(map(len, item), default=0)
     for name, value in item.items():
-        print(f"{name:<{width}}{_GAP}{text(value, utc)}")
+        print(f"{name:<{width}}{_GAP}{as_text(value, utc)}")
 
 
-def text(value: Any, utc: bool = False) -> str:
+def as_text(value: Any, utc: bool = False) -> str:
     """Give a value on one line: local time with its offset, and nothing that moves the cursor."""
     if value is None or value == "":
         return "-"
     if isinstance(value, dt.datetime):
         return _local(value, utc).isoformat(timespec="seconds")
-    if isinstance(value, bool):
-        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, dict | list):
@@ -95,7 +94,7 @@ def _local(value: dt.datetime, utc: bool) -> dt.datetime:
         return value.astimezone(dt.UTC)
     try:
         return value.astimezone()
-    except (OverflowError, OSError):  # the years 1 and 9999, or before 1970 on Windows
+    except (ValueError, OverflowError, OSError):  # the years 1 and 9999, or before 1970 on Windows
         return value
 
 
@@ -116,14 +115,40 @@ def _draw(rows: list[list[str]], columns: Sequence[Column], widths: list[int], f
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, show_header=first, pad_edge=False, header_style="bold")
-    for column in columns:
+    console = Console(highlight=False)
+    chosen = _fitted(columns, widths, console.width)
+    table = Table(
+        box=None, show_header=first, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
+    )
+    for index, width in chosen.items():
         table.add_column(
-            column.title,
-            overflow="fold" if column.whole else "ellipsis",
-            justify="right" if column.right else "left",
+            columns[index].title,
+            no_wrap=True,
+            width=width,
+            justify="right" if columns[index].right else "left",
         )
     for row in rows:
         # Text, not str: a value such as "[red]" is no markup.
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    Console(highlight=False).print(table)
+        cells = (row[index] for index in chosen)
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
+    console.print(table)
+
+
+def _fitted(columns: Sequence[Column], widths: Sequence[int], room: int) -> dict[int, int]:
+    """Give the columns for which a terminal has room, with their widths.
+
+    Whole ones come first, then the others in order; what is left over goes to them in order too.
+    Not left to rich, which shortens ids and times as readily as remarks.
+    """
+    fitted = {i: widths[i] for i, column in enumerate(columns) if column.whole}
+    room -= sum(fitted.values()) + len(fitted)
+    for i, width in enumerate(widths):
+        least = min(width, _LEAST_WIDTH)
+        if i not in fitted and least <= room:
+            fitted[i] = least
+            room -= least + 1
+    for i in sorted(fitted):
+        more = max(0, min(widths[i] - fitted[i], room))
+        fitted[i] += more
+        room -= more
+    return dict(sorted(fitted.items()))

@@ -65,7 +65,7 @@ def _described(conversation: Conversation) -> dict[str, Any]:
 @click.pass_obj
 def list_(session: Session, limit: int, after: str | None, utc: bool) -> None:
     """List conversations, the one that was updated last first."""
-    with session.reader() as store:
+    with session.store() as store:
         print_page(
             session,
             store.conversations.list_conversations,
@@ -83,7 +83,7 @@ def list_(session: Session, limit: int, after: str | None, utc: bool) -> None:
 @click.pass_obj
 def show(session: Session, conversation_id: str, utc: bool) -> None:
     """Show a conversation, and how many messages it has."""
-    with session.reader() as store:
+    with session.store() as store:
         verbs = store.conversations
         found = verbs.get_conversation(verbs.resolve(conversation_id))
     print_item(session, _described(found), utc=utc)
@@ -110,7 +110,7 @@ def create(
 
     JSON may be given as @FILE.
     """
-    with session.writer(create=True) as store:
+    with session.store(create=True) as store:
         made = store.conversations.create_conversation(
             conversation_id=conversation_id, created_at=created_at, **given(values)
         )
@@ -132,7 +132,7 @@ def update(
 ) -> None:
     """Change what is given of a conversation, and nothing else."""
     changes: Any = wanted_changes(values, clear)
-    with session.writer() as store:
+    with session.store() as store:
         verbs = store.conversations
         changed = verbs.update_conversation(verbs.resolve(conversation_id), **changes)
     print_item(session, _described(changed), text=changed.id)
@@ -149,7 +149,7 @@ def update(
 @click.pass_obj
 def rm(session: Session, conversation_ids: tuple[str, ...], yes: bool) -> None:
     """Remove conversations and their messages."""
-    with session.writer() as store:
+    with session.store() as store:
         verbs = store.conversations
         full_ids = dict.fromkeys(map(verbs.resolve, conversation_ids))
         found = [verbs.get_conversation(full_id) for full_id in full_ids]
@@ -179,7 +179,7 @@ def rm(session: Session, conversation_ids: tuple[str, ...], yes: bool) -> None:
 def add(session: Session, /, conversation_id: str, content: str, role: str, **values: Any) -> None:
     """Add a message, and print its id; CONTENT may be - for what comes on stdin."""
     text = sys.stdin.read() if content == "-" else content
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.conversations.resolve(conversation_id)
         added = store.conversations.add_message(full_id, role, text, **given(values))
     print_item(session, added.values(), text=added.id)
@@ -199,7 +199,7 @@ def messages(
     session: Session, conversation_id: str, limit: int, after: str | None, utc: bool
 ) -> None:
     """List a conversation's messages, oldest first."""
-    with session.reader() as store:
+    with session.store() as store:
         print_page(
             session,
             store.conversations.list_messages,
@@ -229,7 +229,7 @@ def messages(
 @click.pass_obj
 def context(session: Session, conversation_id: str, limit: int, utc: bool) -> None:
     """List a conversation's newest messages, the oldest of them first."""
-    with session.reader() as store:
+    with session.store() as store:
         full_id = store.conversations.resolve(conversation_id)
         found = store.conversations.get_context_messages(full_id, limit)
     print_items(session, (message.values() for message in found), _MESSAGE_COLUMNS, utc=utc)

@@ -49,12 +49,15 @@ def status(session: Session, utc: bool) -> int:
         steps = migrator.status()
     pending = [step for step in steps if step.applied_at is None]
     newer = [step for step in steps if not step.known]
-    print_items(session, map(_described, steps), _COLUMNS, utc=utc, behind=bool(pending))
+    code = errors.SchemaTooNew.exit_code if newer else int(bool(pending))
+    print_items(
+        session, map(_described, steps), _COLUMNS, utc=utc, ok=not code, behind=bool(pending)
+    )
     if newer:
         session.note("a newer dynostore has upgraded this database: pip install -U dynostore")
     elif pending:
         session.note("the database is behind: dynostore db upgrade")
-    return errors.SchemaTooNew.exit_code if newer else int(bool(pending))
+    return code
 
 
 def _described(step: Step) -> dict[str, object]:
@@ -94,7 +97,7 @@ def upgrade(session: Session, to: int | None, sql: bool, dialect: str | None) ->
         return
     with session.migrator() as migrator:
         taken = migrator.upgrade(to)
-    _print_taken(session, taken, "nothing is pending")
+    _print_taken(session, "applied", taken, "nothing is pending")
 
 
 def _print_sql(session: Session, dialect: str | None, to: int | None) -> None:
@@ -110,9 +113,9 @@ def _print_sql(session: Session, dialect: str | None, to: int | None) -> None:
     print_item(session, {"dialect": dialect, "sql": script}, text=script.rstrip())
 
 
-def _print_taken(session: Session, steps: list[str], nothing: str) -> None:
+def _print_taken(session: Session, what: str, steps: list[str], nothing: str) -> None:
     if steps or session.json:
-        print_items(session, ({"name": name} for name in steps), _COLUMNS[:1])
+        print_items(session, ({"name": name} for name in steps), (Column("name", what),))
     else:
         session.note(nothing)
 
@@ -140,7 +143,10 @@ def downgrade(session: Session, to: int, yes: bool) -> None:
     with session.migrator() as migrator:
         steps = [s.name for s in migrator.status() if s.applied_at and s.number > to]
         if steps:
-            what = f"{session.place().shown}: would revert {', '.join(reversed(steps))}"
+            what = (
+                f"{session.place().shown}: would revert {', '.join(reversed(steps))}, and drop the "
+                "tables and columns that only they made, with all that is in them"
+            )
             require_consent(session, what, yes)
         taken = migrator.downgrade(to)
-    _print_taken(session, taken, "nothing is applied after that migration")
+    _print_taken(session, "reverted", taken, "nothing is applied after that migration")

@@ -54,7 +54,7 @@ def list_(
     utc: bool,
 ) -> None:
     """List a session's turns, oldest first."""
-    with session.reader() as store:
+    with session.store() as store:
         full_id = store.sessions.resolve(session_id)
 
         def fetch(**window: Any) -> Any:
@@ -77,6 +77,6 @@ def append(
 ) -> None:
     """Record one turn, and print its id."""
     facts: Any = given({**values, "timestamp": timestamp})
-    with session.writer() as store:
+    with session.store() as store:
         entry = store.history.append(store.sessions.resolve(session_id), **facts)
     print_item(session, entry.values(), text=entry.id)

@@ -10,7 +10,6 @@ from dynostore.cli._inventory import take_inventory
 from dynostore.cli._options import examples
 from dynostore.cli._output import print_item
 from dynostore.cli._session import Command, Session
-from dynostore.cli._tables import print_fields
 
 
 @click.command(
@@ -28,10 +27,7 @@ def info(session: Session) -> None:
     masked.
     """
     facts = take_inventory(session)
-    if session.json:
-        print_item(session, facts)
-    else:
-        print_fields(_for_people(facts))
+    print_item(session, facts, fields=_for_people(facts))
 
 
 def _for_people(facts: dict[str, Any]) -> dict[str, Any]:

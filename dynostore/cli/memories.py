@@ -61,7 +61,7 @@ def list_(
     session: Session, tool_name: str | None, limit: int, after: str | None, utc: bool
 ) -> None:
     """List memories, newest first."""
-    with session.reader() as store:
+    with session.store() as store:
         filters: dict[str, Any] = {"tool_name": tool_name}
         fetch = store.memories.list
         print_page(session, fetch, _COLUMNS, limit=limit, after=after, utc=utc, **filters)
@@ -82,7 +82,7 @@ def search(
     session: Session, text: str, tool_name: str | None, limit: int, after: str | None, utc: bool
 ) -> None:
     """List the memories that hold every word of TEXT, newest first."""
-    with session.reader() as store:
+    with session.store() as store:
         filters: dict[str, Any] = {"text": text, "tool_name": tool_name}
         fetch = store.memories.search
         print_page(session, fetch, _COLUMNS, limit=limit, after=after, utc=utc, **filters)
@@ -94,7 +94,7 @@ def search(
 @click.pass_obj
 def show(session: Session, memory_id: str, utc: bool) -> None:
     """Show a memory."""
-    with session.reader() as store:
+    with session.store() as store:
         found = store.memories.get(store.memories.resolve(memory_id))
     print_item(session, found.values(), utc=utc)
 
@@ -123,7 +123,7 @@ def add(
 ) -> None:
     """Record which LESSON was learned in which CONTEXT, and print the memory's id."""
     details: Any = given(values)
-    with session.writer(create=True) as store:
+    with session.store(create=True) as store:
         made = store.memories.add(
             context, lesson, memory_id=memory_id, created_at=created_at, **details
         )
@@ -138,7 +138,7 @@ def add(
 def update(session: Session, /, memory_id: str, clear: tuple[str, ...], **values: Any) -> None:
     """Change what is given of a memory, and nothing else."""
     changes: Any = wanted_changes(values, clear)
-    with session.writer() as store:
+    with session.store() as store:
         changed = store.memories.update(store.memories.resolve(memory_id), **changes)
     print_item(session, changed.values(), text=changed.memory_id)
 
@@ -149,7 +149,7 @@ def update(session: Session, /, memory_id: str, clear: tuple[str, ...], **values
 @click.pass_obj
 def rm(session: Session, memory_ids: tuple[str, ...], yes: bool) -> None:
     """Remove memories."""
-    with session.writer() as store:
+    with session.store() as store:
         verbs = store.memories
         found = [verbs.get(i) for i in dict.fromkeys(map(verbs.resolve, memory_ids))]
         lines = [f"would remove {m.memory_id} ({m.tool_name or 'any tool'})" for m in found]

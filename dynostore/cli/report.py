@@ -47,7 +47,7 @@ def _ask(
     if sql:
         _print_sql(session, asked, dialect, days, task_id)
         return
-    with session.reader() as store:
+    with session.store() as store:
         if task_id is not None:
             task_id = store.tasks.resolve(task_id)
         rows = answer(store, asked.name, days=days, task_id=task_id)
@@ -67,7 +67,7 @@ def _print_sql(
     session: Session, asked: Report, dialect: str | None, days: int | None, task_id: str | None
 ) -> None:
     if task_id is not None and not _is_whole(task_id):
-        with session.reader() as store:
+        with session.store() as store:
             task_id = store.tasks.resolve(task_id)
     if dialect is None:
         dialect = "postgres" if is_postgres(session.place().url) else "sqlite"

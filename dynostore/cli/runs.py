@@ -22,14 +22,14 @@ from dynostore.cli._options import (
 )
 from dynostore.cli._output import print_item, print_items, print_page
 from dynostore.cli._session import Group, Session
-from dynostore.cli._tables import Column, print_fields, print_table
+from dynostore.cli._tables import Column, print_table
 from dynostore.models.runs import STATUSES, Run
 
 _COLUMNS = (
     Column("id", whole=True),
-    Column("status"),
+    Column("status", whole=True),
     Column("source"),
-    Column("created_at", "created"),
+    Column("created_at", "created", whole=True),
     Column("progress_percent", "%"),
     Column("current_stage", "stage"),
     Column("input_filename", "input"),
@@ -84,7 +84,7 @@ def runs() -> None:
 @click.pass_obj
 def list_(session: Session, /, limit: int, after: str | None, utc: bool, **filters: Any) -> None:
     """List runs, newest first."""
-    with session.reader() as store:
+    with session.store() as store:
         print_page(session, store.runs.list, _COLUMNS, limit=limit, after=after, utc=utc, **filters)
 
 
@@ -99,14 +99,11 @@ def list_(session: Session, /, limit: int, after: str | None, utc: bool, **filte
 @click.pass_obj
 def show(session: Session, run_id: str, utc: bool) -> None:
     """Show a run and its files."""
-    with session.reader() as store:
+    with session.store() as store:
         run = store.runs.get(store.runs.resolve(run_id))
         files = [file.values() for file in store.runs.files(run.id)]
-    if session.json:
-        print_item(session, {**run.values(), "files": files})
-        return
-    print_fields(run.values(), utc=utc)
-    if files:
+    print_item(session, {**run.values(), "files": files}, fields=run.values(), utc=utc)
+    if files and not session.json:
         print()
         print_table(files, _FILE_COLUMNS, utc=utc)
 
@@ -130,7 +127,7 @@ def create(
     It is "pending" and from "manual" where nothing is said. JSON may be given as @FILE.
     """
     facts: Any = given(values)
-    with session.writer(create=True) as store:
+    with session.store(create=True) as store:
         run = store.runs.create(run_id=run_id, created_at=created_at, **facts)
     print_item(session, run.values(), text=run.id)
 
@@ -148,7 +145,7 @@ def create(
 def update(session: Session, /, run_id: str, clear: tuple[str, ...], **values: Any) -> None:
     """Change what is given of a run, and nothing else."""
     changes: Any = wanted_changes(values, clear)
-    with session.writer() as store:
+    with session.store() as store:
         run = store.runs.update(store.runs.resolve(run_id), **changes)
     print_item(session, run.values(), text=run.id)
 
@@ -164,7 +161,7 @@ def update(session: Session, /, run_id: str, clear: tuple[str, ...], **values: A
 @click.pass_obj
 def rm(session: Session, run_ids: tuple[str, ...], yes: bool) -> None:
     """Remove runs and the records of their files; files on disk stay."""
-    with session.writer() as store:
+    with session.store() as store:
         found = [store.runs.get(i) for i in dict.fromkeys(map(store.runs.resolve, run_ids))]
         lines = [
             f"would remove {r.id} ({r.status}, {len(store.runs.files(r.id))} files)" for r in found

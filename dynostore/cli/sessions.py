@@ -78,7 +78,7 @@ sessions.add_command(history.history)
 @click.pass_obj
 def list_(session: Session, /, limit: int, after: str | None, utc: bool, **filters: Any) -> None:
     """List sessions, newest first."""
-    with session.reader() as store:
+    with session.store() as store:
         fetch = store.sessions.list_sessions
         print_page(session, fetch, _COLUMNS, limit=limit, after=after, utc=utc, **filters)
 
@@ -94,7 +94,7 @@ def list_(session: Session, /, limit: int, after: str | None, utc: bool, **filte
 @click.pass_obj
 def show(session: Session, session_id: str, utc: bool) -> None:
     """Show a session and the versions that it was saved in."""
-    with session.reader() as store:
+    with session.store() as store:
         found = store.sessions.get(store.sessions.resolve(session_id))
         versions = store.sessions.versions(found.session_id)
     print_item(session, {**found.values(), "versions": versions}, utc=utc)
@@ -120,7 +120,7 @@ def create(
     It is "pending" where nothing is said. JSON may be given as @FILE.
     """
     facts: Any = given(values)
-    with session.writer(create=True) as store:
+    with session.store(create=True) as store:
         made = store.sessions.create(session_id=session_id, created_at=created_at, **facts)
     print_item(session, made.values(), text=made.session_id)
 
@@ -138,7 +138,7 @@ def create(
 def update(session: Session, /, session_id: str, clear: tuple[str, ...], **values: Any) -> None:
     """Change what is given of a session, and nothing else."""
     changes: Any = wanted_changes(values, clear)
-    with session.writer() as store:
+    with session.store() as store:
         changed = store.sessions.update(store.sessions.resolve(session_id), **changes)
     print_item(session, changed.values(), text=changed.session_id)
 
@@ -154,7 +154,7 @@ def update(session: Session, /, session_id: str, clear: tuple[str, ...], **value
 @click.pass_obj
 def rm(session: Session, session_ids: tuple[str, ...], yes: bool) -> None:
     """Remove sessions with all their states, todo lists and history; memories stay."""
-    with session.writer() as store:
+    with session.store() as store:
         verbs = store.sessions
         found = [verbs.get(i) for i in dict.fromkeys(map(verbs.resolve, session_ids))]
         lines = [

@@ -13,11 +13,11 @@ from dynostore.models.imports import STATUSES
 _COLUMNS = (
     Column("record_key", "record", whole=True),
     Column("record_table", "table"),
-    Column("status"),
+    Column("status", whole=True),
     Column("kind"),
-    Column("imported_at", "imported"),
-    Column("content_hash", "hash"),
+    Column("imported_at", "imported", whole=True),
     Column("source_path", "path"),
+    Column("content_hash", "hash"),
     Column("reason"),
 )
 
@@ -48,7 +48,7 @@ def list_(
     utc: bool,
 ) -> None:
     """List the records that imports have read, newest first."""
-    with session.reader() as store:
+    with session.store() as store:
         print_page(
             session,
             store.imports.list,

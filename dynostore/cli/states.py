@@ -41,7 +41,7 @@ _COLUMNS = (
 @click.pass_obj
 def state(session: Session, session_id: str, version: int | None) -> None:
     """Print a session's state as JSON: the state alone, with --json the whole record."""
-    with session.reader() as store:
+    with session.store() as store:
         full_id = store.sessions.resolve(session_id)
         found = store.sessions.load_state(full_id, version)
     if found is None:
@@ -66,7 +66,7 @@ def state(session: Session, session_id: str, version: int | None) -> None:
 @click.pass_obj
 def states(session: Session, session_id: str, limit: int, after: str | None, utc: bool) -> None:
     """List a session's states, newest version first."""
-    with session.reader() as store:
+    with session.store() as store:
         full_id = store.sessions.resolve(session_id)
 
         def fetch(**window: Any) -> Any:
@@ -109,7 +109,7 @@ def save_state(
     ID is the whole id: a session that is not there is created. The state may be given as @FILE.
     """
     facts: Any = given(values)
-    with session.writer(create=True) as store:
+    with session.store(create=True) as store:
         version = store.sessions.save_state(
             session_id, state, expected_version, metadata=metadata, **facts
         )
@@ -135,7 +135,7 @@ def save_state(
 @click.pass_obj
 def prune(session: Session, keep_last: int, session_id: str | None, yes: bool) -> None:
     """Remove all but the newest states, and print how many that were."""
-    with session.writer() as store:
+    with session.store() as store:
         full_id = None if session_id is None else store.sessions.resolve(session_id)
         where = "every session" if full_id is None else full_id
         require_consent(session, f"would keep the {keep_last} newest states of {where}", yes)

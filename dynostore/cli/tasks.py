@@ -91,7 +91,7 @@ def tasks() -> None:
 @click.pass_obj
 def list_(session: Session, /, limit: int, after: str | None, utc: bool, **filters: Any) -> None:
     """List tasks, newest first."""
-    with session.reader() as store:
+    with session.store() as store:
         fetch = store.tasks.list
         print_page(session, fetch, _COLUMNS, limit=limit, after=after, utc=utc, **filters)
 
@@ -107,7 +107,7 @@ def list_(session: Session, /, limit: int, after: str | None, utc: bool, **filte
 @click.pass_obj
 def show(session: Session, task_id: str, utc: bool) -> None:
     """Show a task and its steps."""
-    with session.reader() as store:
+    with session.store() as store:
         task = store.tasks.get(store.tasks.resolve(task_id))
         log = [step.values() for step in store.tasks.steps(task.task_id)]
     if session.json:
@@ -143,13 +143,13 @@ def create(
     JSON may be given as @FILE.
     """
     details: Any = given(values)
-    with session.writer(create=True) as store:
+    with session.store(create=True) as store:
         task = store.tasks.create(request_text, task_id=task_id, created_at=created_at, **details)
     print_item(session, task.values(), text=task.task_id)
 
 
 def _move(session: Session, verb: str, task_id: str, *words: Any, **values: Any) -> None:
-    with session.writer() as store:
+    with session.store() as store:
         task = getattr(store.tasks, verb)(store.tasks.resolve(task_id), *words, **given(values))
     print_item(session, task.values(), text=f"{task.task_id} {task.status}")
 
@@ -214,7 +214,7 @@ def reject(session: Session, task_id: str, reason: str | None) -> None:
 @click.pass_obj
 def rm(session: Session, task_ids: tuple[str, ...], yes: bool) -> None:
     """Remove tasks and the log of their steps."""
-    with session.writer() as store:
+    with session.store() as store:
         verbs = store.tasks
         found = [verbs.get(i) for i in dict.fromkeys(map(verbs.resolve, task_ids))]
         lines = [
@@ -240,7 +240,7 @@ def rm(session: Session, task_ids: tuple[str, ...], yes: bool) -> None:
 @click.pass_obj
 def steps(session: Session, task_id: str, utc: bool) -> None:
     """List a task's steps, in order."""
-    with session.reader() as store:
+    with session.store() as store:
         log = store.tasks.steps(store.tasks.resolve(task_id))
     print_items(session, (step.values() for step in log), _STEP_COLUMNS, utc=utc)
 
@@ -268,7 +268,7 @@ def log_step(
 
     AGENT is orchestrator, infra, desktop, code or research.
     """
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.tasks.resolve(task_id)
         step = store.tasks.log_step(full_id, agent_type, action, **given(values))
     print_item(session, step.values(), text=step.log_id)
@@ -292,7 +292,7 @@ def log_step(
 @click.pass_obj
 def finish_step(session: Session, /, log_id: str, status: str, **outcome: Any) -> None:
     """End a running step; it took until now where no duration is given."""
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.tasks.resolve_step(log_id)
         step = store.tasks.finish_step(full_id, status, **given(outcome))
     print_item(session, step.values(), text=f"{step.log_id} {step.status}")

@@ -85,7 +85,7 @@ def list_(
     utc: bool,
 ) -> None:
     """List todo lists, newest first."""
-    with session.reader() as store:
+    with session.store() as store:
         full_id = None if session_id is None else store.sessions.resolve(session_id)
         filters: dict[str, Any] = {"session_id": full_id, "status": status}
         fetch = store.todos.list
@@ -103,7 +103,7 @@ def list_(
 @click.pass_obj
 def show(session: Session, todolist_id: str, utc: bool) -> None:
     """Show a todo list and its steps."""
-    with session.reader() as store:
+    with session.store() as store:
         found = store.todos.load(store.todos.resolve(todolist_id))
     if session.json:
         print_item(session, found.values())
@@ -141,7 +141,7 @@ def create(
     A step of the plan needs a description; what else is left out gets its default.
     """
     facts: Any = given(values)
-    with session.writer(create=True) as store:
+    with session.store(create=True) as store:
         if session_id is not None:
             facts["session_id"] = store.sessions.resolve(session_id)
         made = store.todos.create(todolist_id=todolist_id, created_at=created_at, **facts)
@@ -156,7 +156,7 @@ def create(
 def update(session: Session, /, todolist_id: str, clear: tuple[str, ...], **values: Any) -> None:
     """Change what is given of a todo list, and nothing else; a plan is replaced as a whole."""
     changes: Any = wanted_changes(values, clear)
-    with session.writer() as store:
+    with session.store() as store:
         changed = store.todos.update(store.todos.resolve(todolist_id), **changes)
     print_item(session, changed.values(), text=changed.todolist_id)
 
@@ -174,7 +174,7 @@ def update(session: Session, /, todolist_id: str, clear: tuple[str, ...], **valu
 def step(session: Session, /, todolist_id: str, position: int, **values: Any) -> None:
     """Show one step of a todo list, after changing what is given."""
     changes = given(values)
-    with session.writer() if changes else session.reader() as store:
+    with session.store() as store:
         full_id = store.todos.resolve(todolist_id)
         if changes:
             found = store.todos.update_step(full_id, position, **changes)
@@ -189,7 +189,7 @@ def step(session: Session, /, todolist_id: str, position: int, **values: Any) ->
 @click.pass_obj
 def rm(session: Session, todolist_ids: tuple[str, ...], yes: bool) -> None:
     """Remove todo lists."""
-    with session.writer() as store:
+    with session.store() as store:
         verbs = store.todos
         found = [verbs.load(i) for i in dict.fromkeys(map(verbs.resolve, todolist_ids))]
         lines = [

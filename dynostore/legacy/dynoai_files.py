@@ -42,7 +42,9 @@ def attach_outputs(draft: RunDraft, document: dict[str, Any], prefix: str) -> No
     else:
         return
     if rest:
-        draft.warnings.append(f"outputs: {len(rest)} of {len(outputs)} are not on disk")
+        draft.warnings.append(
+            f"outputs: {len(rest)} of {len(outputs)} could not be matched with a file"
+        )
     if rest or not outputs:
         document["outputs"] = rest
     else:

@@ -13,10 +13,16 @@ from dynostore.legacy.base import Unreadable
 MAX_BYTES = 64 * 1024 * 1024
 """A larger document is no description of a record; reading it would take many times its size."""
 
+MAX_LEVELS = 100
+"""How deep a document may be nested: far above any real one, far below where Python gives up."""
+
+_TOO_DEEP = f"nested more than {MAX_LEVELS} levels deep"
+
 # What JSON text can say and Postgres cannot hold; 1e999 is infinity to Python. A surrogate pair is
 # harmless and looks alike: the value is looked at then.
-_SUSPICIOUS = re.compile(rb"NaN|Infinity|\d[eE]\+?\d{3}|\\u0000|\\u[dD][89a-fA-F]")
+_SUSPICIOUS = re.compile(r"NaN|Infinity|[:,\[\s]-?\d[\d.]*[eE]\+?\d{3}|\\u0000|\\u[dD][89a-fA-F]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_PATH_SHOWN = 200  # characters: a key may be as long as its document
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -32,21 +38,15 @@ def parse(data: bytes) -> tuple[Any, str | None]:
         raise Unreadable(f"JSON of more than {MAX_BYTES // 2**20} MiB")
     if not data.strip():
         raise Unreadable("the file is empty")
-    warning = None
-    encoding = "utf-8"
-    if data.startswith(_BOMS):
-        encoding = "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else "utf-16"
-        warning = f"begins with a byte order mark; read as {encoding.upper().removesuffix('-SIG')}"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as exc:
-        raise Unreadable(f"not {encoding.upper()} at byte {exc.start}") from None
+    text, warning = _decode(data)
     try:
         value = json.loads(text)
-        if _SUSPICIOUS.search(data) or encoding == "utf-16":
+        if _SUSPICIOUS.search(text):
             _refuse_unstorable(value, "")
+        if text.count("[") + text.count("{") > MAX_LEVELS:
+            _refuse_depth(value, MAX_LEVELS)
     except RecursionError:
-        raise Unreadable("nested too deeply") from None
+        raise Unreadable(_TOO_DEEP) from None
     except json.JSONDecodeError as exc:
         # A document that was cut off fails at its end, or in the string that has no end.
         cut = exc.pos >= len(text.rstrip()) or exc.msg.startswith("Unterminated")
@@ -57,6 +57,17 @@ def parse(data: bytes) -> tuple[Any, str | None]:
     except ValueError as exc:  # an integer of more than 4,300 digits
         raise Unreadable(f"not JSON: {exc}") from None
     return value, warning
+
+
+def _decode(data: bytes) -> tuple[str, str | None]:
+    encoding, warning = "UTF-8", None
+    if data.startswith(_BOMS):
+        encoding = "UTF-8" if data.startswith(codecs.BOM_UTF8) else "UTF-16"
+        warning = f"begins with a byte order mark; read as {encoding}"
+    try:
+        return data.decode(encoding).removeprefix("\ufeff"), warning
+    except UnicodeDecodeError as exc:
+        raise Unreadable(f"not {encoding} at byte {exc.start}") from None
 
 
 def parse_object(data: bytes) -> tuple[dict[str, Any], str | None]:
@@ -76,9 +87,21 @@ def _refuse_unstorable(value: Any, path: str) -> None:
         for index, item in enumerate(value):
             _refuse_unstorable(item, f"{path}[{index}]")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise Unreadable(f"{printable(path)}: NaN or infinity, which JSON does not have")
+        raise Unreadable(
+            f"{printable(path)[:_PATH_SHOWN]}: NaN or infinity, which JSON does not have"
+        )
     elif isinstance(value, str) and _UNSTORABLE.search(value):
-        raise Unreadable(f"{printable(path)}: NUL or half a surrogate pair in the text")
+        raise Unreadable(
+            f"{printable(path)[:_PATH_SHOWN]}: NUL or half a surrogate pair in the text"
+        )
+
+
+def _refuse_depth(value: Any, levels_left: int) -> None:
+    if isinstance(value, dict | list):
+        if not levels_left:
+            raise Unreadable(_TOO_DEEP)
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_depth(item, levels_left - 1)
 
 
 def printable(text: str) -> str:

@@ -31,7 +31,8 @@ RecordT = TypeVar("RecordT", bound=Record)
 _BATCH_RECORDS = 500
 _MAX_WINDOW = 1_000_000_000
 _LAST_CHARACTER = "\U0010ffff"
-_MAX_VARIABLES = 30_000  # SQLite's default limit of bound values is 32,766
+_STATEMENT_ROWS = (128, 32, 8, 1)
+"""How many rows one statement writes: the largest that fits, so that few texts are kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +144,7 @@ class Repository:
 
     def __init__(self, database: StoreDatabase) -> None:
         self._db = database
+        self._texts: dict[tuple[type[Record], int, bool], str] = {}
 
     def put_many(self, records: Iterable[Record]) -> list[Refused]:
         """Write whole records as they are given: times, versions and all.
@@ -183,11 +185,9 @@ class Repository:
         # One statement cannot touch a row twice.
         key = key_field(model).name
         unique = {row[key]: row for _, row in rows}
-        width = len(model._meta.columns)
         try:
-            for part in _chunked(list(unique.values()), max(1, _MAX_VARIABLES // width)):
-                with self._db.writing():
-                    self._upsert(model, part)
+            with self._db.writing():
+                self._write(model, list(unique.values()), replace=True)
             return []
         except errors.ConstraintFailed as exc:
             if len(rows) == 1:
@@ -195,21 +195,36 @@ class Repository:
         middle = len(rows) // 2
         return self._put_rows(model, rows[:middle]) + self._put_rows(model, rows[middle:])
 
-    def _upsert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
-        # Never INSERT OR REPLACE: it deletes the row first, and its children with it.
-        meta = model._meta
-        others = [field for field in meta.sorted_fields if not field.primary_key]
-        query = model.insert_many(rows).on_conflict(
-            conflict_target=[key_field(model)], preserve=others
-        )
-        query.as_rowcount().execute(self._db)
-
     def _insert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
-        """Insert checked rows, in as few statements as the limit of bound values allows."""
-        empty = dict.fromkeys(model._meta.fields)
-        for part in _chunked(rows, max(1, _MAX_VARIABLES // len(empty))):
-            whole = [{**empty, **row} for row in part]
-            model.insert_many(whole).as_rowcount().execute(self._db)
+        """Insert checked rows; columns that a row does not name are NULL."""
+        self._write(model, rows, replace=False)
+
+    def _write(self, model: type[Record], rows: list[dict[str, Any]], *, replace: bool) -> None:
+        convert = [(field.name, field.db_value) for field in model._meta.sorted_fields]
+        start = 0
+        for size in _STATEMENT_ROWS:
+            while len(rows) - start >= size:
+                part = rows[start : start + size]
+                values = [to_db(row.get(name)) for row in part for name, to_db in convert]
+                self._db.execute_sql(self._text(model, size, replace), values)
+                start += size
+
+    def _text(self, model: type[Record], size: int, replace: bool) -> str:
+        """Give the statement that writes so many rows."""
+        # Kept: Peewee takes longer to write it than a database to run it.
+        text = self._texts.get((model, size, replace))
+        if text is None:
+            fields = model._meta.sorted_fields
+            query = model.insert_many([{field.name: None for field in fields}] * size)
+            if replace:
+                # Never INSERT OR REPLACE: it deletes the row first, and its children with it.
+                query = query.on_conflict(
+                    conflict_target=[key_field(model)],
+                    preserve=[field for field in fields if not field.primary_key],
+                )
+            text = self._db.get_sql_context().sql(query).query()[0]
+            self._texts[model, size, replace] = text
+        return text
 
     def _why(self, model: type[Record], row: dict[str, Any]) -> str | None:
         """Name the missing parent; SQLite says no more than that there is one."""
@@ -343,8 +358,3 @@ def _checked_whole(record: Record) -> dict[str, Any]:
         if row[key] != derived_id(table, str(row[parent]), str(row[name])):
             raise errors.InvalidValue(key, f"is not the one derived from {parent} and {name}")
     return row
-
-
-def _chunked(rows: list[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]

@@ -31,7 +31,8 @@ REASONS = {
 class Outcome:
     """What became of the rows of a batch.
 
-    :ivar put_off: rows that must wait for another: they were logged again.
+    :ivar put_off: rows that must wait for others of this file: they were logged again.
+    :ivar woken: rows that were logged because another round can send them now.
     """
 
     sent: int = 0
@@ -39,6 +40,7 @@ class Outcome:
     conflicts: int = 0
     rejected: int = 0
     put_off: int = 0
+    woken: int = 0
 
 
 def acknowledge(
@@ -63,7 +65,11 @@ def acknowledge(
         local.set_bases(writer, plain)
         outcome = acknowledgement.apply(writer, seq) if odd else Outcome()
         outcome.sent += len(plain)
-        _wake_children(local, writer, table, {key for _, key, _, _ in plain})
+        arrived = {k for k, item in odd.items() if item["what"] != "orphan"}
+        arrived.update(key for _, key, _, _ in plain)
+        local.readmit(writer, table.name, list(arrived))
+        if pending.op == "p":
+            outcome.woken += _wake_children(local, writer, table, arrived)
         local.journal.remember(pending.token, seq)
         local.journal.drop_pending_before(pending.token)
     return outcome
@@ -71,17 +77,18 @@ def acknowledge(
 
 def acknowledge_after_crash(
     local: LocalFile, server: Server, node_id: str, pending: Pending
-) -> None:
+) -> Outcome:
     """Do the same for a batch that this process did not send: the server's rows tell the keys."""
     verdict = server.verdict(node_id, pending.token)
     keys = _keys_of(server, local.tables[pending.table], pending, verdict.seq)
-    acknowledge(local, server, pending, keys, verdict)
+    return acknowledge(local, server, pending, keys, verdict)
 
 
 def _wake_children(
     local: LocalFile, writer: sqlite3.Connection, table: Table, keys: set[str]
-) -> None:
-    """Log the children again that were set aside for want of parents that have now arrived."""
+) -> int:
+    """Log the children again that were set aside for want of parents that are now there."""
+    woken = 0
     for name, column in table.children:
         child = local.tables[name]
         waiting = writer.execute(
@@ -89,7 +96,10 @@ def _wake_children(
             f" ON c.{child.key.quoted} = r.key WHERE r.tbl = ? AND r.sqlstate = ?",
             (name, MISSING_PARENT),
         ).fetchall()
-        local.log(writer, name, [key for key, parent in waiting if parent in keys], "p")
+        children = [key for key, parent in waiting if parent in keys]
+        local.log(writer, name, children, "p")
+        woken += len(children)
+    return woken
 
 
 def _keys_of(server: Server, table: Table, pending: Pending, seq: int) -> list[str]:
@@ -148,7 +158,7 @@ class _Acknowledgement:
                 self._agree(writer, key, item, seq, outcome)
             elif verdict == "orphan":
                 asked = self._ask_for_parents(writer, key, "r" if item["keep"] else "p")
-                outcome.put_off += asked
+                outcome.woken += asked
                 outcome.rejected += not asked
             elif verdict == "merged":
                 self._take(incoming, key, later)

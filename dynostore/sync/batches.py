@@ -17,6 +17,7 @@ from dynostore.sync.wire import (
     copy_lines_carefully,
     explain,
     select_expressions,
+    sendable,
 )
 
 _CHUNK_ROWS = 1000
@@ -51,6 +52,7 @@ class Batch:
     :ivar keys: what is sent, in the order of ``lines``.
     :ivar lines: COPY text, one or more rows each.
     :ivar with_bases: the lines end with base, base's number and keep.
+    :ivar forgotten: deleted keys that the server could never have held; nothing is sent.
     :ivar fresh: none of the rows has a base.
     :ivar first: the first key of the range, set aside or not; ``last`` likewise.
     """
@@ -61,6 +63,7 @@ class Batch:
     keys: list[str] = dataclasses.field(default_factory=list)
     lines: list[bytes] = dataclasses.field(default_factory=list)
     rejects: list[Reject] = dataclasses.field(default_factory=list)
+    forgotten: list[str] = dataclasses.field(default_factory=list)
     fresh: bool = True
     bytes: int = 0
     first: str = ""
@@ -68,15 +71,15 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        """Rows in the range, those set aside included."""
-        return len(self.keys) + len(self.rejects)
+        """Rows in the range, those set aside or forgotten included."""
+        return len(self.keys) + len(self.rejects) + len(self.forgotten)
 
     def part(self, start: int, end: int) -> Batch:
         """Give the rows ``start`` to ``end`` as a batch of its own, without the rejects."""
         keys = self.keys[start:end]
         lines = b"\n".join(self.lines).split(b"\n")[start:end]  # inside a row it is escaped
         return dataclasses.replace(
-            self, keys=keys, lines=lines, rejects=[], first=keys[0], last=keys[-1]
+            self, keys=keys, lines=lines, rejects=[], forgotten=[], first=keys[0], last=keys[-1]
         )
 
 
@@ -104,17 +107,20 @@ def changed_rows(
 def _unsendable(reader: sqlite3.Connection, table: Table, marker: int) -> Iterator[Batch]:
     """Set rows aside whose key is no text: no other database could ask for them."""
     rows = reader.execute(
-        "SELECT DISTINCT key FROM sync_log WHERE seq < ? AND tbl = ? AND typeof(key) <> 'text'",
+        f"SELECT DISTINCT key, EXISTS"
+        f" (SELECT 1 FROM {table.quoted} t WHERE t.{table.key.quoted} = l.key)"
+        " FROM sync_log l WHERE seq < ? AND tbl = ? AND typeof(key) <> 'text'",
         (marker, table.name),
     ).fetchall()
-    rejects = [
-        Reject(
-            key := "x'" + bytes(value).hex() + "'", table.key.name, key, "22000", "text expected"
-        )
-        for (value,) in rows
-    ]
-    if rejects:
-        yield Batch(table, "p", False, rejects=rejects)
+    batch = Batch(table, "p", False)
+    for value, there in rows:
+        key = "x'" + bytes(value).hex() + "'"
+        if there:
+            batch.rejects.append(Reject(key, table.key.name, key, "22000", "text expected"))
+        else:
+            batch.forgotten.append(key)
+    if batch.rows:
+        yield batch
 
 
 def _list_keys(reader: sqlite3.Connection, table: Table, marker: int) -> bool:
@@ -146,7 +152,7 @@ def _puts(reader: sqlite3.Connection, table: Table, limits: Limits) -> Iterator[
 
 def _deletes(reader: sqlite3.Connection, table: Table, limits: Limits) -> Iterator[Batch]:
     rows = reader.execute(
-        f"SELECT k.key, {_BASE}, k.key FROM temp.push_key k"
+        f"SELECT {sendable(table.key, 'k.key')}, {_BASE}, k.key FROM temp.push_key k"
         f" LEFT JOIN sync_base b ON b.tbl = {literal(table.name)} AND b.key = k.key"
         f" WHERE NOT EXISTS (SELECT 1 FROM {table.quoted} t WHERE t.{table.key.quoted} = k.key)"
         " ORDER BY k.key"
@@ -201,7 +207,10 @@ def _append(
         batch.lines += lines
         batch.keys += [k for i, k in enumerate(keys) if i not in set_aside]
         batch.bytes += sum(map(len, lines))
-        batch.rejects += [_reject(reader, batch.table, keys[p.index], p) for p in poisons]
+        if batch.op == "d":
+            batch.forgotten += [keys[p.index] for p in poisons]
+        else:
+            batch.rejects += [_reject(reader, batch.table, keys[p.index], p) for p in poisons]
     if batch.with_bases and any(row[-3] is not None for row in rows):
         batch.fresh = False
     batch.first = batch.first or keys[0]

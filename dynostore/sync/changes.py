@@ -7,9 +7,11 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from dynostore import errors
 from dynostore.config import Settings
-from dynostore.database import JOURNAL_SIZE_LIMIT_BYTES
+from dynostore.database import JOURNAL_SIZE_LIMIT_BYTES, MemoryDatabase, SqliteFile
 from dynostore.fields import time_text, utc_now
+from dynostore.store import Store
 from dynostore.sync.batches import Reject
 from dynostore.sync.journal import Journal, Pending
 from dynostore.sync.tables import Table, literal
@@ -194,7 +196,7 @@ class LocalFile:
         )
 
     def readmit(self, writer: sqlite3.Connection, table: str, keys: Sequence[str]) -> None:
-        """Forget that rows were set aside, since they are sent again."""
+        """Forget that rows were set aside, since the server has them now."""
         if writer.execute("SELECT 1 FROM sync_reject LIMIT 1").fetchone():
             writer.executemany(
                 "DELETE FROM sync_reject WHERE tbl = ? AND key = ?", [(table, k) for k in keys]
@@ -210,3 +212,17 @@ class LocalFile:
             " SET revision = excluded.revision, seq = excluded.seq",
             rows,
         )
+
+
+def require_file(store: Store) -> SqliteFile:
+    """Give the store's file.
+
+    :raises ConfigError: it is in memory or on a server.
+    """
+    database = store.database
+    if not isinstance(database, SqliteFile) or isinstance(database, MemoryDatabase):
+        raise errors.ConfigError(
+            f"{store.place.shown}: what syncs with a server is a SQLite file",
+            hint="dynostore --db FILE sync --to URL",
+        )
+    return database

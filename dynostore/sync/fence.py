@@ -13,50 +13,48 @@ from dynostore.errors import IdentityMismatch
 from dynostore.sync.acknowledge import acknowledge_after_crash
 from dynostore.sync.changes import LocalFile
 from dynostore.sync.journal import Node, Pending
+from dynostore.sync.push import TableReport
 from dynostore.sync.reconcile import reconcile
 from dynostore.sync.server import Server, ServerIdentity
 
 _log = logging.getLogger("dynostore.sync")
 
 
-def pass_fence(local: LocalFile, server: Server) -> None:
+def pass_fence(local: LocalFile, server: Server, reports: dict[str, TableReport]) -> None:
     """Find out what happened since the last sync, and set both sides to rights.
 
     Afterwards the node is known on the server, both sides have the same token, no batch is under
     way, and the log holds what the server does not have.
 
-    :raises IdentityMismatch: another server, or one that has forgotten this node; nothing was
-        written.
+    :param reports: by table; what became of batches that died unacknowledged is added here.
+    :raises IdentityMismatch: the server has forgotten this node; nothing was written.
     """
-    while not _pass(local, server):
+    while not _pass(local, server, reports):
         pass
 
 
-def _pass(local: LocalFile, server: Server) -> bool:
+def _pass(local: LocalFile, server: Server, reports: dict[str, TableReport]) -> bool:
     """Take one case of the table; give False when another look is needed."""
     identity = server.identity()
     node, pending = local.journal.node(), local.journal.pending()
-    if node.server_id not in (None, identity.id):
-        raise IdentityMismatch(
-            f"{server.place.shown}: is not the server that this file was synced with",
-            hint="sync with the right server, or start from a new file",
-            server_id=identity.id,
-            expected=node.server_id,
-        )
-    known, theirs = server.lock_node(node.node_id)
+    known, theirs = server.lock_node(node.node_id, shut_out=bool(pending))
     try:
         if not known and node.token is None:
             return _register(local, server, node, identity)
-        if known and theirs != node.token and any(p.token == theirs for p in pending):
-            server.execute("COMMIT")
-            return _finish(local, server, node, pending)
-        if known and theirs == node.token:
-            server.execute("COMMIT")
-            return _go_on(local, server, node, identity)
-        if node.token is not None and (theirs is None or local.journal.knows_token(theirs)):
+        announced = [batch.token for batch in pending]
+        if theirs not in (node.token, *announced) and (
+            theirs is None or local.journal.knows_token(theirs)
+        ):
             return _server_was_restored(local, server, node, theirs)
-        server.execute("COMMIT")
-        return _file_is_a_copy(local, server, node, pending)
+        if pending:
+            server.execute("COMMIT")
+        else:  # nothing was written: a COMMIT would flush the server's log for the lock alone
+            server.rollback()
+        if theirs == node.token:
+            return _go_on(local, server, node, identity)
+        if theirs in announced:
+            return _finish(local, server, node, pending, reports)
+        return _file_is_a_copy(local, server, node, pending, reports)
     except BaseException:
         server.rollback()
         raise
@@ -83,14 +81,21 @@ def _drop_pending(local: LocalFile) -> None:
         local.journal.drop_pending()
 
 
-def _finish(local: LocalFile, server: Server, node: Node, pending: list[Pending]) -> bool:
+def _finish(
+    local: LocalFile,
+    server: Server,
+    node: Node,
+    pending: list[Pending],
+    reports: dict[str, TableReport],
+) -> bool:
     """The server has batches that were not acknowledged: write down what it made of them."""
     for batch in pending:
         if local.journal.knows_token(batch.token) or not server.has_batch(
             node.node_id, batch.token
         ):
             continue
-        acknowledge_after_crash(local, server, node.node_id, batch)
+        outcome = acknowledge_after_crash(local, server, node.node_id, batch)
+        reports.setdefault(batch.table, TableReport(batch.table)).add(outcome)
         with local.writing() as writer:
             local.forget_done(writer, batch, itself=True)
     return False
@@ -136,7 +141,13 @@ def _server_was_restored(local: LocalFile, server: Server, node: Node, theirs: i
     return False
 
 
-def _file_is_a_copy(local: LocalFile, server: Server, node: Node, pending: list[Pending]) -> bool:
+def _file_is_a_copy(
+    local: LocalFile,
+    server: Server,
+    node: Node,
+    pending: list[Pending],
+    reports: dict[str, TableReport],
+) -> bool:
     """The server is ahead of a token that it once gave me: I am a copy, or an old backup.
 
     The file goes on as a node of its own, with its log, bases and cursors.
@@ -148,7 +159,7 @@ def _file_is_a_copy(local: LocalFile, server: Server, node: Node, pending: list[
             hint="start from a new file, or ask for the server's backups",
             node_id=node.node_id,
         )
-    _finish(local, server, node, pending)
+    _finish(local, server, node, pending, reports)
     _log.warning("this file is a copy or an old backup; it becomes a node of its own")
     with local.writing() as writer:
         _drop_pending(local)

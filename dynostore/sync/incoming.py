@@ -20,11 +20,13 @@ class Held:
     """What the server holds under a key.
 
     :ivar values: the row as SQLite stores it, in the table's column order; None: a tombstone.
+    :ivar fits: False: a row that no file can hold, such as one with a time before our era.
     """
 
     revision: int
     seq: int
     values: list[Any] | None
+    fits: bool = True
 
 
 def held(server: Server, table: Table, keys: Iterable[str]) -> dict[str, Held]:
@@ -37,7 +39,10 @@ def held(server: Server, table: Table, keys: Iterable[str]) -> dict[str, Held]:
             f" WHERE t.{table.key.quoted} = ANY(%s::{_key_type(table)}[])",
             (part,),
         ):
-            found[row[0]] = Held(row[1], row[2], local_values(table, row[3:]))
+            try:
+                found[row[0]] = Held(row[1], row[2], local_values(table, row[3:]))
+            except ValueError:
+                found[row[0]] = Held(row[1], row[2], None, fits=False)
         for key, revision, seq in server.execute(
             "SELECT key, rev, seq FROM dynostore_sync.tombstone WHERE tbl = %s AND key = ANY(%s)",
             (table.name, part),
@@ -68,8 +73,11 @@ class Incoming:
         """Make the file hold what the server holds under a key, and remember it as the base.
 
         A row brings the parents that are missing here. A tombstone whose row still has children
-        here is not applied: the row is logged, and the next push lets the server judge it.
+        here is not applied: the row is logged, and the next push lets the server judge it. Of a
+        row that does not fit nothing is taken, and the base stays.
         """
+        if not row.fits:
+            return
         if row.values is None:
             if self._has_children(table, key):
                 self._local.log(self._writer, table.name, [key], "p")

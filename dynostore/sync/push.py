@@ -10,8 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import psycopg2
-
 from dynostore.driver_errors import sqlstate
 from dynostore.sync import statements
 from dynostore.sync.acknowledge import Outcome, acknowledge
@@ -19,6 +17,7 @@ from dynostore.sync.batches import Batch, Limits, ReadAhead, Reject, changed_row
 from dynostore.sync.changes import HISTORY_KEPT, LocalFile
 from dynostore.sync.journal import Pending, new_token
 from dynostore.sync.server import Server, Verdict
+from dynostore.sync.wire import shown, stored_values
 
 Progress = Callable[[str, int], None]
 """Called after each batch with a table's name and how many of its rows are done."""
@@ -26,6 +25,8 @@ Progress = Callable[[str, int], None]
 _ROW_ERRORS = ("22", "23", "42804", "54")
 _KEY_TAKEN = "23505"
 _COPY_BYTES = 1 << 18
+# "line" and "column" are in the server's language; what JSON complains of stands before it.
+_COPY_CONTEXT = re.compile(r"^COPY dynostore_push, \D+(\d+)(?:, \w+ (\w+))?", re.MULTILINE)
 
 
 @dataclasses.dataclass
@@ -44,6 +45,13 @@ class TableReport:
     conflicts: int = 0
     rejected: int = 0
     seconds: float = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count what became of a batch."""
+        self.sent += outcome.sent
+        self.adopted += outcome.adopted
+        self.conflicts += outcome.conflicts
+        self.rejected += outcome.rejected
 
     @property
     def rows_per_s(self) -> float:
@@ -72,20 +80,18 @@ class Push:
         self._progress = progress
         self._scope = list(local.tables.values())
         self._node = local.journal.node()
-        self._number = server.node_number(self._node.node_id)
+        self._number, self._epoch = server.node_entry(self._node.node_id)
         self._settled = 0.0  # when the last batch was acknowledged
 
     def run(self) -> None:
         """Send everything that is logged; rounds go on while rows arrive that others waited for."""
-        while self._local.something_waits():
-            moved, put_off = self._round()
-            if not put_off or not moved:
-                break
+        while self._local.something_waits() and self._round():
+            pass
         if self._local.trim_history():
             self._server.trim_history(self._node.node_id, HISTORY_KEPT)
 
-    def _round(self) -> tuple[int, int]:
-        """Send what is logged now; give how many rows moved and how many must wait for others.
+    def _round(self) -> bool:
+        """Send what is logged now; tell whether another round can send what had to wait.
 
         While one batch is on its way, the one before it is acknowledged and the next one is read.
         """
@@ -101,6 +107,7 @@ class Push:
             for batch in batches:
                 rows += batch.rows
                 self._set_aside(batch, batch.rejects, total)
+                self._forget(batch, batch.forgotten)
                 if not batch.keys:
                     continue
                 pending = self._announce(batch, marker)
@@ -120,7 +127,7 @@ class Push:
         with self._local.writing() as writer:
             self._local.forget_all_sent(writer, marker, self._scope_names)
             self._local.journal.drop_pending()
-        return rows - total.put_off, total.put_off
+        return bool(total.woken or (total.put_off and rows > total.put_off))
 
     def _set_aside(self, batch: Batch, rejects: list[Reject], total: Outcome) -> None:
         if rejects:
@@ -128,14 +135,18 @@ class Push:
                 self._local.set_aside(writer, batch.table.name, rejects)
             self._count(batch, Outcome(rejected=len(rejects)), total)
 
+    def _forget(self, batch: Batch, keys: list[str]) -> None:
+        if keys:
+            with self._local.writing() as writer:
+                self._local.readmit(writer, batch.table.name, keys)
+
     def _announce(self, batch: Batch, marker: int) -> Pending:
         """Write down that a batch goes, before any of it can be committed."""
         name = batch.table.name
         pending = Pending(
             new_token(), name, batch.op, batch.first, batch.last, marker, self._scope_names
         )
-        with self._local.writing() as writer:
-            self._local.readmit(writer, name, batch.keys)
+        with self._local.writing():
             self._local.journal.add_pending(pending)
         return pending
 
@@ -153,6 +164,7 @@ class Push:
                 fresh=batch.fresh,
                 node=node.node_id,
                 number=self._number,
+                epoch=self._epoch,
                 old=node.token,
                 token=pending.token,
             )
@@ -182,7 +194,7 @@ class Push:
             pending = self._announce(piece, marker)
             try:
                 verdict = self._transmit(piece, pending)
-            except psycopg2.Error as exc:
+            except Exception as exc:
                 work[:0] = self._without_bad_row(piece, exc, total)
             else:
                 self._settle(_Sent(piece, pending, verdict), total)
@@ -198,9 +210,7 @@ class Push:
         and the piece is halved down to the row.
         """
         code = sqlstate(exc) or ""
-        if not isinstance(exc, psycopg2.Error) or not code.startswith(_ROW_ERRORS):
-            raise exc
-        if code == _KEY_TAKEN:
+        if not code.startswith(_ROW_ERRORS) or code == _KEY_TAKEN:
             raise exc
         self._server.rollback()
         line = _line_of(exc)
@@ -208,18 +218,19 @@ class Push:
         if line is None and count > 1:
             return [piece.part(0, count // 2), piece.part(count // 2, count)]
         bad = 0 if line is None else min(line, count) - 1
-        self._set_aside(piece, [_refusal(piece, bad, exc)], total)
+        if piece.op == "p":
+            self._set_aside(piece, [_refusal(piece, bad, exc)], total)
+        else:  # a key that the server cannot even read was never there
+            self._forget(piece, [piece.keys[bad]])
         ranges = [(0, bad), (bad + 1, count)]
         return [piece.part(start, end) for start, end in ranges if start < end]
 
     def _count(self, batch: Batch, outcome: Outcome, total: Outcome) -> None:
         """Add an outcome to the round's and the table's figures."""
         report = self.reports.setdefault(batch.table.name, TableReport(batch.table.name))
-        report.sent += outcome.sent
-        report.adopted += outcome.adopted
-        report.conflicts += outcome.conflicts
-        report.rejected += outcome.rejected
+        report.add(outcome)
         total.put_off += outcome.put_off
+        total.woken += outcome.woken
         now = time.perf_counter()
         report.seconds += now - self._settled
         self._settled = now
@@ -236,23 +247,25 @@ class _Sent:
     verdict: Verdict
 
 
-def _line_of(exc: psycopg2.Error) -> int | None:
+def _line_of(exc: Any) -> int | None:
     """Give the line, from 1, that COPY was reading; the words are in the server's language."""
-    context = getattr(exc.diag, "context", None) or ""
-    match = re.match(r"COPY dynostore_push, \D+(\d+)", context)
+    match = _COPY_CONTEXT.search(exc.diag.context or "")
     return int(match.group(1)) if match else None
 
 
-def _refusal(piece: Batch, index: int, exc: psycopg2.Error) -> Reject:
+def _refusal(piece: Batch, index: int, exc: Any) -> Reject:
     diag: Any = exc.diag
-    context = diag.context or ""
-    named = re.match(r"COPY dynostore_push, \D+\d+, \w+ (\w+)", context)
-    column = diag.column_name or (named.group(1) if named else None)
-    known = {c.name for c in piece.table.columns}
+    named = _COPY_CONTEXT.search(diag.context or "")
+    column = diag.column_name or (named.group(2) if named else None)
+    names = [c.name for c in piece.table.columns]
+    value = None
+    if column in names:
+        line = piece.part(index, index + 1).lines[0]
+        value = shown(stored_values(line)[names.index(column)])
     return Reject(
         piece.keys[index],
-        column if column in known else None,
-        None,
+        column if column in names else None,
+        value,
         sqlstate(exc) or "22000",
         diag.message_primary or str(exc),
     )

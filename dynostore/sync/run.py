@@ -10,17 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg2
-
 from dynostore import config, errors
-from dynostore.database import MemoryDatabase, SqliteFile, require_psycopg2
-from dynostore.driver_errors import is_disconnect, sqlstate, translate, translated
+from dynostore.database import SqliteFile, require_psycopg2
+from dynostore.driver_errors import (
+    is_disconnect,
+    is_from_postgres,
+    sqlstate,
+    translate,
+    translated,
+)
 from dynostore.migrator import file_lock
 from dynostore.models import REPLICATED
 from dynostore.store import Store
 from dynostore.sync.batches import Limits
 from dynostore.sync.capture import install
-from dynostore.sync.changes import LocalFile
+from dynostore.sync.changes import LocalFile, require_file
 from dynostore.sync.fence import pass_fence
 from dynostore.sync.push import Progress, Push, TableReport
 from dynostore.sync.server import Server
@@ -127,20 +131,6 @@ def sync(
     return SyncReport(done, time.perf_counter() - started)
 
 
-def require_file(store: Store) -> SqliteFile:
-    """Give the store's file.
-
-    :raises ConfigError: it is in memory or on a server.
-    """
-    database = store.database
-    if not isinstance(database, SqliteFile) or isinstance(database, MemoryDatabase):
-        raise errors.ConfigError(
-            f"{store.place.shown}: what syncs with a server is a SQLite file",
-            hint="dynostore --db FILE sync --to URL",
-        )
-    return database
-
-
 @contextmanager
 def _alone(file: SqliteFile) -> Iterator[None]:
     """Hold this file's sync lock, which the system frees when the process dies."""
@@ -164,13 +154,15 @@ def _with_patience(
         server = Server(place, local.tables)
         try:
             server.connect()
-            server.ensure()
-            pass_fence(local, server)
+            server.ensure(local.journal.node().server_id)
+            pass_fence(local, server, reports)
             if local.something_waits():
                 Push(local, server, reports, limits, progress).run()
             return reports
-        except (psycopg2.Error, errors.RemoteUnavailable) as exc:
-            again = _is_worth_a_try(exc) and (attempt > 1 or bool(reports) or _was_connected(exc))
+        except Exception as exc:
+            if not (is_from_postgres(exc) or isinstance(exc, errors.RemoteUnavailable)):
+                raise
+            again = _is_worth_a_try(exc) and (attempt > 1 or bool(reports) or is_from_postgres(exc))
             if not again or attempt == _ATTEMPTS:
                 raise translate(exc, place.shown) from exc
             pause_s = _FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311 - jitter
@@ -179,11 +171,6 @@ def _with_patience(
         finally:
             server.close()
     raise AssertionError("unreachable")
-
-
-def _was_connected(exc: BaseException) -> bool:
-    """Tell a connection that broke from a server that was never there."""
-    return isinstance(exc, psycopg2.Error)
 
 
 def _is_worth_a_try(exc: BaseException) -> bool:

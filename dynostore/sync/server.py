@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dynostore import config, database, errors
-from dynostore.driver_errors import sqlstate
+from dynostore.driver_errors import is_from_postgres, sqlstate
 from dynostore.migrator import Migrator, step_names
 from dynostore.sync.tables import SYNC_COLUMNS, Table, literal
 
@@ -101,9 +101,11 @@ class Server:
 
     # -- set-up ------------------------------------------------------------------------------
 
-    def ensure(self) -> ServerIdentity:
+    def ensure(self, expected: str | None) -> ServerIdentity:
         """Make sure that the server can be synced with, setting up an empty one.
 
+        :param expected: the identity of the server that the file knows; None before its first sync.
+        :raises IdentityMismatch: it is another one, or was emptied; nothing was written.
         :raises SchemaBehind: its tables are older than this program's; nothing was written.
         :raises SchemaTooNew: its tables or its protocol are newer.
         :raises AccessDenied: it must be set up, and these credentials may not.
@@ -113,12 +115,24 @@ class Server:
             raise errors.SchemaError(
                 f"{self.place.shown}: is PostgreSQL {version // 10000}; 14 or later is needed"
             )
+        if expected is not None:
+            self._require(expected)
         Migrator(self.database).ensure()
         if not self._has_sync_schema():
             self._in_setup(self._create_sync_schema)
         if self._unattached():
             self._in_setup(self._attach)
         return self.identity()
+
+    def _require(self, expected: str) -> None:
+        found = self.identity().id if self._has_sync_schema() else None
+        if found != expected:
+            raise errors.IdentityMismatch(
+                f"{self.place.shown}: is not the server that this file was synced with",
+                hint="sync with the right server, or start from a new file",
+                server_id=found,
+                expected=expected,
+            )
 
     def identity(self) -> ServerIdentity:
         """Ask the server who it is.
@@ -188,23 +202,28 @@ class Server:
 
     def rollback(self) -> None:
         """Give up the open transaction; a connection that is gone has done so already."""
-        import psycopg2
-
         try:
             self.execute("ROLLBACK")
-        except psycopg2.Error as exc:
-            if sqlstate(exc) is not None:
+        except Exception as exc:
+            if sqlstate(exc) is not None or not is_from_postgres(exc):
                 raise
 
     # -- nodes -------------------------------------------------------------------------------
 
-    def lock_node(self, node_id: str) -> tuple[bool, int | None]:
+    def lock_node(self, node_id: str, *, shut_out: bool) -> tuple[bool, int | None]:
         """Begin a transaction and give (known, token) of a node.
 
-        Waits for a transaction of a client that died and whose COMMIT may still arrive.
+        Waits for a batch of a client that died while the server was at work on it.
+
+        :param shut_out: True: a batch of such a client that has not even arrived yet can no longer
+            be committed, once this transaction is.
         """
         self.execute("BEGIN")
         row = self.one("SELECT token FROM dynostore_sync.node WHERE id = %s FOR UPDATE", (node_id,))
+        if shut_out:
+            self.execute(
+                "UPDATE dynostore_sync.node SET epoch = epoch + 1 WHERE id = %s", (node_id,)
+            )
         return (row is not None, row[0] if row else None)
 
     def register(self, node_id: str, name: str) -> None:
@@ -215,14 +234,14 @@ class Server:
             (node_id, name, step_names()[-1]),
         )
 
-    def node_number(self, node_id: str) -> int:
-        """Give the short number that rows carry in ``sync_node``."""
-        row = self.one("SELECT no FROM dynostore_sync.node WHERE id = %s", (node_id,))
+    def node_entry(self, node_id: str) -> tuple[int, int]:
+        """Give the short number that rows carry in ``sync_node``, and the node's epoch."""
+        row = self.one("SELECT no, epoch FROM dynostore_sync.node WHERE id = %s", (node_id,))
         if row is None:
             raise errors.IdentityMismatch(
                 f"{self.place.shown}: does not know this node any more", hint="dynostore sync"
             )
-        return int(row[0])
+        return int(row[0]), int(row[1])
 
     def has_batch(self, node_id: str, token: int) -> bool:
         """Tell whether a batch of the node was committed."""

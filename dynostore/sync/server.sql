@@ -20,6 +20,8 @@ CREATE TABLE dynostore_sync.node (
     no bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
     name text NOT NULL,
     token bigint,
+    -- Raised before a batch is given up as lost, so that it cannot be committed afterwards.
+    epoch bigint NOT NULL DEFAULT 0,
     schema_version text NOT NULL,
     last_seen timestamptz NOT NULL DEFAULT now()
 );
@@ -196,7 +198,7 @@ BEGIN
             ' EXECUTE FUNCTION dynostore_sync.unbury(%4$L)',
         'zz_sync_touch AFTER INSERT OR UPDATE OR DELETE ON %1$s FOR EACH STATEMENT WHEN (%2$s)'
             ' EXECUTE FUNCTION dynostore_sync.touch()',
-        'zz_sync_truncate BEFORE TRUNCATE ON %1$s FOR EACH STATEMENT'
+        'zz_sync_truncate BEFORE TRUNCATE ON %1$s FOR EACH STATEMENT WHEN (%2$s)'
             ' EXECUTE FUNCTION dynostore_sync.bury_all(%4$L)']
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER ' || made, t, captured, k, k);

@@ -35,13 +35,22 @@ COPY_IN = "COPY dynostore_push FROM STDIN"
 
 
 def finish(
-    table: Table, op: str, *, fresh: bool, node: str, number: int, old: int | None, token: int
+    table: Table,
+    op: str,
+    *,
+    fresh: bool,
+    node: str,
+    number: int,
+    epoch: int,
+    old: int | None,
+    token: int,
 ) -> str:
     """Give what judges and applies the batch, and commits.
 
     :param op: ``p`` for puts, ``d`` for deletes.
     :param fresh: True: no row of it was ever seen on the server, so a plain INSERT is tried first.
     :param number: the node's short number.
+    :param epoch: the node's epoch since this sync's fence.
     :param old: the node's token before this batch.
     """
     apply = _puts(table, fresh, number, token) if op == "p" else _deletes(table, number, token)
@@ -52,7 +61,8 @@ DECLARE
     outcome jsonb := '[]';
 BEGIN
     UPDATE dynostore_sync.node SET token = {token}, last_seen = now()
-        WHERE id = {literal(node)} AND token IS NOT DISTINCT FROM {"NULL" if old is None else old};
+        WHERE id = {literal(node)} AND epoch = {epoch}
+            AND token IS NOT DISTINCT FROM {"NULL" if old is None else old};
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the token of node % has moved', {literal(node)}
             USING ERRCODE = '{TOKEN_MOVED}';
@@ -73,6 +83,10 @@ _TAKE = f"""n := dynostore_sync.take();
 # sees what was committed while this one waited.
 _LOCK = """PERFORM 1 FROM {t} WHERE {k} IN (SELECT {k} FROM dynostore_push)
         ORDER BY {k} FOR UPDATE;"""
+
+# What the server holds is older than what it once told this file, and the change was made on top of
+# that: the server was restored from a backup. In one incarnation numbers only grow.
+_OVERTAKEN = "{} < p.sync_base_seq"
 
 
 def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
@@ -106,11 +120,11 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
                 WHEN t.{k} IS NOT NULL AND {_equal(table.columns)} THEN
                     CASE WHEN t.sync_rev = p.sync_base THEN 'same' ELSE 'adopted' END
                 WHEN {_orphan(table)} THEN 'orphan'
-                WHEN t.{k} IS NULL AND (b.key IS NULL OR b.rev = p.sync_base) THEN 'insert'
-                WHEN t.{k} IS NULL THEN
-                    CASE WHEN p.sync_keep AND b.seq < p.sync_base_seq THEN 'insert' ELSE 'back' END
+                WHEN t.{k} IS NULL AND (b.key IS NULL OR b.rev = p.sync_base
+                    OR {_OVERTAKEN.format("b.seq")}) THEN 'insert'
+                WHEN t.{k} IS NULL THEN 'back'
                 WHEN t.sync_rev = p.sync_base THEN 'update'
-                WHEN p.sync_keep AND t.sync_seq < p.sync_base_seq THEN 'forward'
+                WHEN {_OVERTAKEN.format("t.sync_seq")} THEN 'forward'
                 {_merge_verdict(table)}
                 ELSE 'lost'
             END AS what
@@ -134,11 +148,13 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
     DELETE FROM dynostore_sync.tombstone b USING dynostore_verdict v
         WHERE b.tbl = {name} AND b.key = v.key AND v.what IN ('insert', 'back');
     INSERT INTO {t} {stamped}
-        SELECT {sent}, CASE WHEN v.keep THEN v.base ELSE {token} END, n, {number}
+        SELECT {sent}, CASE WHEN v.keep AND v.what = 'insert' THEN v.base ELSE {token} END,
+            n, {number}
         FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
         WHERE v.what IN ('insert', 'back');
     UPDATE {t} t SET ({columns}, sync_rev, sync_seq, sync_node) =
-            ROW({sent}, CASE WHEN v.what = 'forward' THEN v.base ELSE {token} END, n, {number})
+            ROW({sent}, CASE WHEN v.keep AND v.what = 'forward' THEN v.base ELSE {token} END,
+                n, {number})
         FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
         WHERE t.{k} = p.{k} AND v.what IN ('update', 'forward');
     {_merge(table, number, token)}
@@ -147,7 +163,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
             'rev', CASE WHEN what IN ('insert', 'forward') THEN base ELSE rev END,
             'seq', seq, 'keep', keep)), '[]')
         INTO outcome FROM dynostore_verdict
-        WHERE what <> 'update' AND NOT (what = 'insert' AND NOT keep);
+        WHERE what <> 'update' AND (keep OR what NOT IN ('insert', 'forward'));
     END IF;"""
 
 
@@ -165,7 +181,7 @@ def _deletes(table: Table, number: int, token: int) -> str:
                 WHEN t.{k} IS NULL AND p.sync_base IS NULL THEN 'nothing'
                 WHEN t.{k} IS NULL THEN 'delete'
                 WHEN t.sync_rev IS DISTINCT FROM p.sync_base
-                    AND (p.sync_keep AND t.sync_seq < p.sync_base_seq) IS NOT TRUE THEN 'lost'
+                    AND ({_OVERTAKEN.format("t.sync_seq")}) IS NOT TRUE THEN 'lost'
                 WHEN {_has_children(table)} THEN 'children'
                 ELSE 'delete'
             END AS what

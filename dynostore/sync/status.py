@@ -11,7 +11,7 @@ from dynostore.database import SqliteFile
 from dynostore.driver_errors import translated
 from dynostore.models import REPLICATED
 from dynostore.store import Store
-from dynostore.sync.run import require_file
+from dynostore.sync.changes import require_file
 from dynostore.sync.tables import quoted
 
 

@@ -26,6 +26,8 @@ fit into memory several times on its way."""
 _NULL = b"\\N"
 _ESCAPES = {b"\\": b"\\\\", b"\t": b"\\t", b"\n": b"\\n", b"\r": b"\\r"}
 _SPECIAL = re.compile(rb"[\\\t\n\r]")
+_UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
+_ESCAPED = re.compile(rb"\\[\\tnr]")
 
 # What a column of each kind must hold for the server to take it. The value is sent as text; an
 # integer instead of it marks a value to refuse. Floats are the exception: SQLite prints 15 digits
@@ -33,7 +35,9 @@ _SPECIAL = re.compile(rb"[\\\t\n\r]")
 _SENDABLE = {
     "text": "typeof({c}) = 'text'",
     "json": "typeof({c}) = 'text'",
-    "uuid": "typeof({c}) = 'text' AND length({c}) = 36",
+    # As Postgres prints it: a key in another form would come back as another key.
+    "uuid": "typeof({c}) = 'text' AND {c} GLOB '????????-????-????-????-????????????'"
+    " AND {c} = lower({c})",
     "integer": "typeof({c}) = 'integer'",
     "boolean": "typeof({c}) = 'integer' AND {c} IN (0, 1)",
     "real": "typeof({c}) IN ('real', 'integer')",
@@ -51,7 +55,7 @@ _SENT = {
 _EXPECTED = {
     "text": "text",
     "json": "JSON text",
-    "uuid": "a UUID with dashes",
+    "uuid": "a UUID with dashes in lower case",
     "integer": "an integer",
     "boolean": "0 or 1",
     "real": "a number",
@@ -77,10 +81,11 @@ class Poison:
 
 def select_expressions(table: Table, alias: str) -> str:
     """Give the SELECT list that reads a row in the form that :func:`copy_lines` takes."""
-    return ", ".join(_expression(column, f"{alias}.{column.quoted}") for column in table.columns)
+    return ", ".join(sendable(column, f"{alias}.{column.quoted}") for column in table.columns)
 
 
-def _expression(column: Column, name: str) -> str:
+def sendable(column: Column, name: str) -> str:
+    """Give the SQL that reads one value, named ``name`` there, or 0 where it must be refused."""
     test = _SENDABLE[column.kind].format(c=name)
     if column.max_length is not None:
         test += f" AND length({name}) <= {column.max_length}"
@@ -117,6 +122,15 @@ def copy_lines(rows: Sequence[Row], floats: Sequence[int]) -> bytes | None:
         except UnicodeDecodeError:
             return None
     return body
+
+
+def stored_values(line: bytes) -> list[bytes | None]:
+    """Give the values of one line of COPY text, as bytes."""
+    return [None if v == _NULL else _ESCAPED.sub(_unescaped, v) for v in line.split(b"\t")]
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    return _UNESCAPES[match[0]]
 
 
 def _floats_printed(row: Row, floats: Sequence[int]) -> Row:
@@ -179,11 +193,15 @@ def explain(column: Column, stored: Any, poison: Poison) -> Poison:
         message = "must not be empty"
     elif isinstance(stored, bytes) and poison.message != "the wrong type of value":
         message = poison.message
-    elif column.max_length is not None and isinstance(stored, bytes):
-        message = f"{len(stored.decode('utf-8', 'replace'))} characters; {column.max_length} fit"
+    elif column.max_length is not None and len(_text_of(stored)) > column.max_length:
+        message = f"{len(_text_of(stored))} characters; {column.max_length} fit"
     else:
         message = f"{_EXPECTED[column.kind]} expected"
     return dataclasses.replace(poison, value=shown(stored), message=message)
+
+
+def _text_of(stored: Any) -> str:
+    return stored.decode("utf-8", "replace") if isinstance(stored, bytes) else ""
 
 
 def shown(value: Any, limit: int = 200) -> str | None:
@@ -206,13 +224,24 @@ def shown(value: Any, limit: int = 200) -> str | None:
 _FROM_SERVER = {
     "uuid": "{c}::text",
     "json": "{c}::text",
-    # to_char knows no infinity and would print BC as AD; pull sets such values aside.
-    "time": "to_char({c} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') || '+00:00'",
+    # to_char knows no infinity, and would print BC as AD.
+    "time": "CASE WHEN {c} >= '0001-01-01 00:00+00' AND {c} < '10000-01-01 00:00+00' THEN"
+    " to_char({c} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') || '+00:00'"
+    " ELSE {c}::text END",
 }
+
+
+def _time_that_fits(text: str) -> str:
+    if "T" not in text:
+        raise ValueError(f"{text}: is not between the years 1 and 9999")
+    return text
+
+
 _TO_LOCAL: dict[str, Callable[[Any], Any]] = {
     "json": lambda text: json_text(json.loads(text)),
     "boolean": int,
     "bytes": bytes,
+    "time": _time_that_fits,
 }
 
 
@@ -225,7 +254,10 @@ def server_expressions(table: Table, alias: str) -> str:
 
 
 def local_values(table: Table, row: Sequence[Any]) -> list[Any]:
-    """Turn a row read with :func:`server_expressions` into what SQLite stores."""
+    """Turn a row read with :func:`server_expressions` into what SQLite stores.
+
+    :raises ValueError: a file cannot hold the row.
+    """
     return [
         value if value is None else _TO_LOCAL.get(column.kind, _same)(value)
         for column, value in zip(table.columns, row, strict=True)

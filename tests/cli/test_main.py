@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,10 +35,15 @@ def test_help_and_version_import_nothing_heavy(words: list[str]) -> None:
 
 
 def test_help_is_there_at_once(program: Callable[..., Any]) -> None:
+    resource = pytest.importorskip("resource")
+
     def seconds() -> float:
-        begin = time.perf_counter()
+        # The processor's, not the clock's: other tests may be running beside this one.
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert program("--help").code == 0
-        return time.perf_counter() - begin
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+        return float(spent)
 
     assert min(seconds() for _ in range(5)) < 0.25
 
@@ -95,6 +99,7 @@ def test_no_command_shows_the_help_on_stderr(call: Callable[..., Any]) -> None:
         ["runs", "show"],
         ["runs", "create", "--metadata", "{"],
         ["runs", "create", "--metadata", "null"],
+        ["runs", "create", "--metadata", "[" * 100_000],
         ["runs", "create", "--metadata", "@missing.json"],
         ["runs", "create", "--progress-percent", "101"],
         ["runs", "update", "x"],
@@ -192,7 +197,7 @@ def test_a_bug_is_a_traceback_with_where_to_report_it(
     def break_down(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("postgresql://kim:secret@host/db")
 
-    monkeypatch.setattr("dynostore.cli._session.Session.reader", break_down)
+    monkeypatch.setattr("dynostore.cli._session.Session.store", break_down)
     assert cli.main([*answer, "runs", "list"]) == 70
     out, err = capsys.readouterr()
     assert out == ""
@@ -210,7 +215,7 @@ def test_ctrl_c_is_130_without_a_traceback(
     def interrupt(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dynostore.cli._session.Session.reader", interrupt)
+    monkeypatch.setattr("dynostore.cli._session.Session.store", interrupt)
     assert cli.main(["runs", "list"]) == 130
     assert capsys.readouterr() == ("", "\ninterrupted\n")
 
@@ -243,6 +248,7 @@ def test_a_closed_pipe_is_noticed_even_when_all_fits_the_buffer(
     os.close(read)
     done = subprocess.run(
         [sys.executable, "-m", "dynostore", "runs", "list"],
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,

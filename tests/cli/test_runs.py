@@ -84,6 +84,16 @@ def test_a_date_and_a_naive_time_are_this_machines(program: Callable[..., Any], 
         assert len(program("runs", "list", "--json", "--until", given, TZ=zone).items) == 0
 
 
+def test_the_ends_of_time_are_shown_in_utc_where_no_local_time_is(
+    program: Callable[..., Any],
+) -> None:
+    with Store.open("dynostore.db") as store:
+        store.runs.create(run_id="first", created_at=dt.datetime(1, 1, 1, tzinfo=dt.UTC))
+        store.runs.create(run_id="last", created_at=dt.datetime(9999, 12, 31, 23, tzinfo=dt.UTC))
+    assert "0001-01-01T00:00:00+00:00" in program("runs", "list", TZ="America/New_York").out
+    assert "9999-12-31T23:00:00+00:00" in program("runs", "list", TZ="Asia/Kolkata").out
+
+
 def test_pages_follow_each_other_by_the_cursor(
     call: Callable[..., Any], three_runs: list[str]
 ) -> None:

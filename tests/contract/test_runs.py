@@ -267,6 +267,26 @@ def test_two_writers_of_different_fields_lose_nothing(store: Store) -> None:
     assert (failures, found.source, found.current_stage) == ([], "24", "24")
 
 
+def test_update_gives_the_run_as_it_is_after_the_writers_before_it(store: Store) -> None:
+    store.runs.create(run_id="r")
+    started, given = threading.Event(), []
+
+    def write() -> None:
+        started.set()
+        given.append(store.runs.update("r", current_stage="second"))
+
+    thread = threading.Thread(target=write)
+    with store.transaction():
+        first = store.runs.update("r", source="first")
+        thread.start()
+        started.wait()
+        thread.join(timeout=0.3)  # it waits for us; longer than it needs to begin
+    thread.join()
+    assert given == [store.runs.get("r")]
+    assert (given[0].source, given[0].current_stage) == ("first", "second")
+    assert given[0].updated_at >= first.updated_at
+
+
 def test_a_record_is_a_value(store: Store) -> None:
     run = store.runs.create(metadata={"a": 1})
     run.source = "changed"

@@ -50,7 +50,7 @@ class Tree:
 
     def manifest(self, run_id: str = "2025-12-05T15-32-59Z-501326", **changes: Any) -> Any:
         """Give a ``dynoai.manifest@1``; a change of ... leaves the key out."""
-        document = {
+        document: dict[str, Any] = {
             "schema_id": "dynoai.manifest@1",
             "tool_version": "1.2",
             "run_id": run_id,

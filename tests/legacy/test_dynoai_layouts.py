@@ -57,7 +57,7 @@ def test_a_file_of_a_run_is_named_by_its_path_below_the_run(tree: Any, target: S
 
 def test_keys_without_a_column_and_side_documents_go_to_metadata(tree: Any, target: Store) -> None:
     tree.add_a(operator="kim", manifest="mine", flags=[1, None])
-    log = {"schema_version": "1.0.0", "events": [], "active_snapshot_id": None}
+    log: dict[str, Any] = {"schema_version": "1.0.0", "events": [], "active_snapshot_id": None}
     tree.write("runs/run_a/session_log.json", log)
     tree.write("runs/run_a/jetstream_metadata.json", {"vehicle": "Tourer", "peak_hp": 96.3})
     manifest = tree.manifest("run_a", session_id=...)
@@ -274,12 +274,14 @@ def test_in_layout_d_the_manifests_id_is_the_id_and_the_directory_is_kept(
     first = tree.add_d("experiments/k1_dense", run_id="2025-11-10T22-22-21Z-f51871")
     second = tree.add_d("temp_selftest/run_2025/out", run_id="2025-11-20T03-12-00Z-41ac4b")
     tree.write("experiments/k1_dense/experiment_summary.json", {"idea_id": "k1"})
+    third = tree.add_d("experiments/same", run_id="same")
     report = imported(tree, target)
+    assert target.runs.get(third).metadata["directory"] == "same"
     run = target.runs.get(first)
     assert (run.source, run.metadata["directory"]) == ("experiment", "k1_dense")
     assert run.metadata["experiment_summary"] == {"idea_id": "k1"}
     assert target.runs.get(second).metadata["directory"] == "run_2025/out"
-    assert report.records.created == 2
+    assert report.records.created == 3
 
 
 def test_outputs_that_are_not_on_disk_stay_in_metadata(tree: Any, target: Store) -> None:
@@ -290,7 +292,20 @@ def test_outputs_that_are_not_on_disk_stay_in_metadata(tree: Any, target: Store)
     run = target.runs.get(tree.uuids[0])
     assert run.metadata["outputs"] == [missing, "Gone.txt", 7]
     assert target.runs.file(run.id, "VE.csv").metadata == here
-    assert [r.message for r in report.warnings] == ["outputs: 3 of 4 are not on disk"]
+    assert [r.message for r in report.warnings] == [
+        "outputs: 3 of 4 could not be matched with a file"
+    ]
+
+
+def test_of_two_outputs_that_name_one_file_the_second_stays_in_metadata(
+    tree: Any, target: Store
+) -> None:
+    first = tree.output(f"outputs/{tree.uuids[0]}/VE.csv")
+    second = {"name": "VE.csv", "schema": "other"}
+    tree.add_b(outputs=[first, second])
+    imported(tree, target)
+    assert target.runs.file(tree.uuids[0], "VE.csv").metadata == first
+    assert target.runs.get(tree.uuids[0]).metadata["outputs"] == [second]
 
 
 @pytest.mark.parametrize("diagnostics", [{}, [], None, {"a": 1}, ...])

@@ -15,7 +15,9 @@ PACKAGE = Path(dynostore.__file__).parent
 LAYERS = (
     ("dynostore", "dynostore.errors"),
     ("dynostore.config", "dynostore.ids", "dynostore.fields", "dynostore.driver_errors"),
-    ("dynostore.database", "dynostore.backup"),
+    ("dynostore.connections", "dynostore.backup"),
+    ("dynostore.sqlite_file", "dynostore.postgres_server"),
+    ("dynostore.database",),
     ("dynostore.models", "dynostore.prepared"),
     ("dynostore.migrator", "dynostore.repositories"),
     ("dynostore.legacy",),

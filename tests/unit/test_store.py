@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import dynostore
-from dynostore import config, database, errors
+from dynostore import config, connections, errors
 from dynostore.models import Run
 from dynostore.store import Store
 
@@ -214,12 +214,12 @@ def test_check_finds_what_plain_sql_broke(tmp_path: Path) -> None:
 
 
 def test_a_failed_open_leaves_no_connection(tmp_path: Path) -> None:
-    before = len(database._databases)
+    before = len(connections.databases)
     with pytest.raises(errors.StoreNotFound):
         Store.open(tmp_path / "s.db", create=False)
     (tmp_path / "text").write_text("text")
     with pytest.raises(errors.StoreCorrupt):
         Store.at(config.Place(str(tmp_path / "text"), "test"))
     gc.collect()
-    assert len(database._databases) <= before
+    assert len(connections.databases) <= before
     assert list(tmp_path.glob("*-*")) == []

@@ -72,7 +72,7 @@ def ideation() -> None:
 @click.pass_obj
 def list_(session: Session, /, limit: int, after: str | None, utc: bool, **filters: Any) -> None:
     """List sessions, the one that was updated last first."""
-    with session.reader() as store:
+    with session.store() as store:
         fetch = store.ideation.sessions.list
         print_page(session, fetch, _COLUMNS, limit=limit, after=after, utc=utc, **filters)
 
@@ -88,7 +88,7 @@ def list_(session: Session, /, limit: int, after: str | None, utc: bool, **filte
 @click.pass_obj
 def show(session: Session, session_id: str, utc: bool) -> None:
     """Show a session, its maturity, and how much hangs on it."""
-    with session.reader() as store:
+    with session.store() as store:
         verbs = store.ideation
         full_id = verbs.sessions.resolve(session_id)
         found = verbs.sessions.get(full_id).values()
@@ -123,7 +123,7 @@ def create(
     It is a draft of "Untitled Project" by "anonymous" where nothing is said. JSON may be given as
     @FILE.
     """
-    with session.writer(create=True) as store:
+    with session.store(create=True) as store:
         made = store.ideation.sessions.create(
             session_id=session_id, created_at=created_at, **given(values)
         )
@@ -155,7 +155,7 @@ def update(
 ) -> None:
     """Change what is given of a session, and nothing else; its version grows by 1."""
     changes: Any = wanted_changes(values, clear)
-    with session.writer() as store:
+    with session.store() as store:
         verbs = store.ideation.sessions
         full_id = verbs.resolve(session_id)
         changed = verbs.update(full_id, expected_version=expected_version, **changes)
@@ -173,7 +173,7 @@ def update(
 @click.pass_obj
 def rm(session: Session, session_ids: tuple[str, ...], yes: bool) -> None:
     """Remove sessions and all that hangs on them."""
-    with session.writer() as store:
+    with session.store() as store:
         verbs = store.ideation.sessions
         found = [verbs.get(i) for i in dict.fromkeys(map(verbs.resolve, session_ids))]
         lines = [f"would remove {s.id} ({s.project_name}, {s.status})" for s in found]

@@ -38,7 +38,7 @@ def drafts() -> None:
 @click.pass_obj
 def list_(session: Session, session_id: str, utc: bool) -> None:
     """List a session's drafts, the latest first."""
-    with session.reader() as store:
+    with session.store() as store:
         found = store.ideation.drafts.list(store.ideation.sessions.resolve(session_id))
     print_items(session, (draft.values() for draft in found), _COLUMNS, utc=utc)
 
@@ -49,7 +49,7 @@ def list_(session: Session, session_id: str, utc: bool) -> None:
 @click.pass_obj
 def show(session: Session, session_id: str, utc: bool) -> None:
     """Show a session's latest draft; null in JSON where none was saved."""
-    with session.reader() as store:
+    with session.store() as store:
         found = store.ideation.drafts.latest(store.ideation.sessions.resolve(session_id))
     if found is None:
         session.note("no draft was saved yet")
@@ -68,7 +68,7 @@ def show(session: Session, session_id: str, utc: bool) -> None:
 @click.pass_obj
 def save(session: Session, /, session_id: str, title: str, **values: Any) -> None:
     """Record a draft, and print its key; one of the same key is replaced."""
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.ideation.sessions.resolve(session_id)
         saved = store.ideation.drafts.save(full_id, title, **given(values))
     print_item(session, saved.values(), text=saved.key)

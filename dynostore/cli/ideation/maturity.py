@@ -28,7 +28,7 @@ def maturity() -> None:
 @click.pass_obj
 def show(session: Session, session_id: str, utc: bool) -> None:
     """Show a session's maturity; null in JSON where none was saved."""
-    with session.reader() as store:
+    with session.store() as store:
         found = store.ideation.maturity.get(store.ideation.sessions.resolve(session_id))
     if found is None:
         session.note("no maturity was saved yet")
@@ -57,7 +57,7 @@ def save(
     **values: Any,
 ) -> None:
     """Record a session's maturity, in place of what was recorded before."""
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.ideation.sessions.resolve(session_id)
         saved = store.ideation.maturity.save(
             full_id, score, level, can_submit=can_submit, **given(values)

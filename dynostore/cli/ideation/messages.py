@@ -43,7 +43,7 @@ def messages() -> None:
 @click.pass_obj
 def list_(session: Session, session_id: str, limit: int, after: str | None, utc: bool) -> None:
     """List a session's messages, oldest first."""
-    with session.reader() as store:
+    with session.store() as store:
         print_page(
             session,
             store.ideation.messages.list,
@@ -72,7 +72,7 @@ def list_(session: Session, session_id: str, limit: int, after: str | None, utc:
 def add(session: Session, /, session_id: str, content: str, role: str, **values: Any) -> None:
     """Add a message, and print its id; CONTENT may be - for what comes on stdin."""
     text = sys.stdin.read() if content == "-" else content
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.ideation.sessions.resolve(session_id)
         added = store.ideation.messages.create(full_id, role, text, **given(values))
     print_item(session, added.values(), text=added.id)
@@ -84,7 +84,7 @@ def add(session: Session, /, session_id: str, content: str, role: str, **values:
 @click.pass_obj
 def rm(session: Session, session_id: str, yes: bool) -> None:
     """Remove all messages of a session, which stays."""
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.ideation.sessions.resolve(session_id)
         require_consent(session, f"would remove all messages of {full_id}", yes)
         removed = store.ideation.messages.delete_by_session(full_id)

@@ -49,7 +49,7 @@ def requirements() -> None:
 @click.pass_obj
 def list_(session: Session, session_id: str, utc: bool) -> None:
     """List a session's requirements, oldest first."""
-    with session.reader() as store:
+    with session.store() as store:
         full_id = store.ideation.sessions.resolve(session_id)
         found = store.ideation.requirements.list(full_id)
     print_items(session, (record.values() for record in found), _COLUMNS, utc=utc)
@@ -70,7 +70,7 @@ def add(
     session: Session, /, session_id: str, description: str, key: str | None, **values: Any
 ) -> None:
     """Record a requirement, and print its key."""
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.ideation.sessions.resolve(session_id)
         added = store.ideation.requirements.create(full_id, description, key=key, **given(values))
     print_item(session, added.values(), text=added.key)
@@ -89,7 +89,7 @@ def update(
 ) -> None:
     """Change what is given of a requirement, and nothing else."""
     changes: Any = wanted_changes(values, clear)
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.ideation.sessions.resolve(session_id)
         changed = store.ideation.requirements.update(full_id, key, **changes)
     print_item(session, changed.values(), text=changed.key)
@@ -102,7 +102,7 @@ def update(
 @click.pass_obj
 def rm(session: Session, session_id: str, keys: tuple[str, ...], yes: bool) -> None:
     """Remove requirements, all that are named or none."""
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.ideation.sessions.resolve(session_id)
         require_consent(session, f"would remove {', '.join(keys)} of {full_id}", yes)
         with store.transaction():

@@ -38,7 +38,7 @@ def stories() -> None:
 @click.pass_obj
 def list_(session: Session, session_id: str, utc: bool) -> None:
     """List a session's user stories, in the order in which they were saved."""
-    with session.reader() as store:
+    with session.store() as store:
         found = store.ideation.stories.list(store.ideation.sessions.resolve(session_id))
     print_items(session, (story.values() for story in found), _COLUMNS, utc=utc)
 
@@ -61,7 +61,7 @@ def save(session: Session, session_id: str, stories: Any, yes: bool) -> None:
     """
     if not isinstance(stories, list) or not all(isinstance(story, dict) for story in stories):
         raise click.UsageError("STORIES is no list of objects", click.get_current_context())
-    with session.writer() as store:
+    with session.store() as store:
         full_id = store.ideation.sessions.resolve(session_id)
         if old := store.ideation.stories.list(full_id):
             require_consent(session, f"would replace {len(old)} stories of {full_id}", yes)

@@ -1,0 +1,137 @@
+"""``dynostore import``: take over what an older tool left behind."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from dynostore.cli._options import examples, report_path
+from dynostore.cli._output import print_items, progress, write_report
+from dynostore.cli._session import Command, Session
+from dynostore.cli._tables import Column, as_text, print_table
+from dynostore.errors import StoreNotFound
+from dynostore.import_merge import Existing
+from dynostore.import_report import ImportReport
+from dynostore.importer import import_from
+from dynostore.legacy import READERS
+from dynostore.store import Store
+
+_NUMBERS = (Column("outcome"), Column("records"), Column("files"))
+_REMARKS_SHOWN = 20
+
+
+@click.command(
+    "import",
+    cls=Command,
+    epilog=examples(
+        "dynostore import old/runs --dry-run",
+        "dynostore import old/runs --report report.json",
+        "dynostore import old/runs --update            # where both changed, the source wins",
+    ),
+)
+@click.argument("source", type=click.Path())
+@click.option(
+    "--kind",
+    type=click.Choice(["auto", *(reader.kind for reader in READERS)]),
+    default="auto",
+    show_default=True,
+    help="Which tool left it.",
+)
+@click.option("--dry-run/--execute", help="Only say what would be done; --execute is the default.")
+@click.option("--skip-existing", is_flag=True, help="Touch no record that is there already.")
+@click.option("--update", is_flag=True, help="Where both changed, the source wins.")
+@click.option("--report", type=report_path, metavar="FILE", help="Write all outcomes, as JSON.")
+@click.pass_obj
+def import_(
+    session: Session,
+    source: str,
+    kind: str,
+    dry_run: bool,
+    skip_existing: bool,
+    update: bool,
+    report: Path | None,
+) -> int:
+    """Take over what an older tool left behind.
+
+    SOURCE is a directory; runs are found anywhere below it. It may be repeated: what did not change
+    is left alone, what changed in the source is updated where it was not edited here since. Where
+    both changed, the store's value stays and the difference is reported.
+
+    Exits with 3 when something is invalid or was kept back; --dry-run exits as the real one would.
+    """
+    if skip_existing and update:
+        raise click.UsageError("--skip-existing and --update exclude each other")
+    existing: Existing = "skip" if skip_existing else "update" if update else "merge"
+    with _opened(session, dry_run) as store, progress(session) as show:
+        result = import_from(
+            source,
+            store,
+            kind=kind,
+            dry_run=dry_run,
+            existing=existing,
+            progress=show and (lambda done, total: show("records and files", done)),
+        )
+    if report:
+        write_report(report, result.to_json())
+    _print(session, result)
+    return result.exit_code
+
+
+@contextlib.contextmanager
+def _opened(session: Session, dry_run: bool) -> Iterator[Store | None]:
+    """Open the store; None for a dry run where there is none yet, which must not make one."""
+    if not dry_run:
+        with session.store(create=True) as store:
+            yield store
+        return
+    try:
+        store = Store.at(session.place(), create=False, migrate=False, warm=False)
+    except StoreNotFound:
+        yield None
+        return
+    with store:
+        yield store
+
+
+def _print(session: Session, report: ImportReport) -> None:
+    """Print the numbers, and what a person must look at; all of it as JSON."""
+    if session.json:
+        document = report.to_json()
+        print_items(session, document.pop("items"), (), **document)
+        return
+    outcomes = report.records.to_json().keys()
+    records, files = report.records.to_json(), report.files.to_json()
+    print_table(
+        [{"outcome": o, "records": records[o], "files": files[o]} for o in outcomes], _NUMBERS
+    )
+    remarks = list(_remarks(report))
+    if remarks:
+        print()
+        # Lines, not a table: a reason is to be read in full at any width.
+        for remark in remarks[:_REMARKS_SHOWN]:
+            print(": ".join(map(as_text, remark)))
+    if len(remarks) > _REMARKS_SHOWN:
+        session.note(f"and {len(remarks) - _REMARKS_SHOWN} more: --report FILE has all of them")
+    if report.dry_run:
+        session.note("a dry run: nothing was written")
+
+
+def _remarks(report: ImportReport) -> Iterator[tuple[str, str, str | None]]:
+    """Give what was not taken over as it is, its path and the reason; the worst first."""
+    for difference in report.differences:
+        yield "reads back differently", difference.path, difference.message
+    for entry in report.entries:
+        if entry.outcome == "invalid":
+            yield "invalid", entry.path, entry.reason
+    for entry in report.entries:
+        if entry.kept:
+            columns = ", ".join(entry.kept)
+            yield "kept", entry.path, f"changed here and in the source; ours stays: {columns}"
+    for warning in report.warnings:
+        yield "warning", warning.path, warning.message
+    for entry in report.entries:
+        if entry.outcome == "skipped":
+            yield "skipped", entry.path, entry.reason

@@ -1,0 +1,117 @@
+"""``dynostore sync``: what changed here goes to the shared Postgres."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dynostore.cli._options import examples, in_utc
+from dynostore.cli._output import print_item, progress
+from dynostore.cli._session import Group, Session
+from dynostore.cli._tables import Column, print_table
+from dynostore.config import mask
+
+if TYPE_CHECKING:
+    from dynostore.sync import SyncStatus
+
+_COLUMNS = (
+    Column("name", "table"),
+    Column("sent"),
+    Column("adopted"),
+    Column("conflicts"),
+    Column("rejected"),
+    Column("seconds"),
+    Column("rows_per_s", "rows/s"),
+)
+
+
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    epilog=examples(
+        "dynostore sync --to postgresql://user@host/database",
+        "DYNOSTORE_REMOTE=postgresql://user@host/database dynostore sync",
+        "dynostore sync status",
+    ),
+)
+@click.option("--to", metavar="URL", help="The shared server; its database may be empty.")
+@click.pass_context
+def sync(ctx: click.Context, to: str | None) -> int:
+    """Send what changed to the shared Postgres.
+
+    The server is found by --to, DYNOSTORE_REMOTE, POSTGRES_HOST and its like, or the profile's
+    "remote". A sync that was interrupted is finished by the next one; one that has nothing to do
+    changes nothing.
+
+    Exits with 3 when this run found new conflicts or rejected rows, with 5 when another sync of
+    this store is running, with 75 when the server cannot be reached.
+    """
+    if ctx.invoked_subcommand is None:
+        return _sync(ctx.obj, to)
+    if to is not None:
+        raise click.UsageError("--to goes with sync itself")
+    return 0
+
+
+def _sync(session: Session, to: str | None) -> int:
+    from dynostore.sync import sync as run_sync  # imported late, as is everything heavy
+
+    if to is not None and mask(to) != to:
+        session.warn(
+            "a password in --to is seen by all users of this machine: use DYNOSTORE_REMOTE, or "
+            "~/.pgpass"
+        )
+    remote = session.remote(to)
+    with session.store() as store, progress(session) as show:
+        report = run_sync(store, remote, progress=show)
+    if session.json:
+        print_item(session, report.to_json(), ok=not report.exit_code)
+    elif report.up_to_date:
+        print("everything is up to date")
+    else:
+        print_table(report.to_json()["tables"], _COLUMNS)
+    if report.exit_code:
+        session.note("some rows need a look: dynostore sync status")
+    return report.exit_code
+
+
+@sync.command(
+    epilog=examples(
+        "dynostore sync status",
+        "dynostore --json sync status | jq .item.waiting",
+    )
+)
+@in_utc
+@click.pass_obj
+def status(session: Session, utc: bool) -> int:
+    """Show what waits to be sent, and what is wrong; asks no server.
+
+    Exits with 1 when rows wait, conflicts or rejects are open, or the last sync failed.
+    """
+    from dynostore.sync import sync_status  # imported late, as is everything heavy
+
+    with session.store() as store:
+        state = sync_status(store)
+    fields = _for_people(state)
+    print_item(session, state.to_json(), fields=fields, utc=utc, ok=not state.exit_code)
+    return state.exit_code
+
+
+def _for_people(state: SyncStatus) -> dict[str, Any]:
+    waiting = ", ".join(f"{table} {rows:,}" for table, rows in state.waiting.items())
+    return {
+        "waiting": waiting or "nothing",
+        "conflicts": state.conflicts,
+        "rejected": state.rejects,
+        "last success": _time(state.last_success_at),
+        "last error": state.last_error,
+        "last error at": _time(state.last_error_at),
+        "node": state.node_name and f"{state.node_name} ({state.node_id})",
+        "server": state.server_id,
+    }
+
+
+def _time(text: str | None) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(text) if text else None

@@ -1,0 +1,77 @@
+"""What files and servers share as databases: logging without values, the end, and forks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from dynostore import errors
+from dynostore.driver_errors import translated
+
+_sql_log = logging.getLogger("dynostore.sql")
+databases: weakref.WeakSet[Any] = weakref.WeakSet()
+# Connections that a child inherited. Closing a server's would end the parent's session, and
+# closing a file's would drop the parent's locks, so they are kept until the child ends.
+inherited: list[Any] = []
+
+
+def _forget_after_fork() -> None:
+    for database in list(databases):
+        database.forget_inherited()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+
+
+class CommonDatabase:
+    """What all kinds share: logging without values, and refusal after the end."""
+
+    shown: str
+    read_only: bool
+    reading: Any  # each kind holds its connection in its own way
+    atomic: Any  # Peewee's
+    _shut = False
+    _state: Any  # Peewee's: the thread's connection and open transactions
+    _connections: Any  # the pool's
+    _in_use: Any
+
+    def _log_query(self, sql: str, params: Any) -> None:
+        # Peewee's own log holds the values; they are people's data.
+        if _sql_log.isEnabledFor(logging.DEBUG):
+            _sql_log.debug("%s", sql)
+
+    def _refuse_if_shut(self) -> None:
+        if self._shut:
+            raise errors.StoreClosed(f"{self.shown}: the store is closed", hint="open it again")
+
+    def _none_free(self, connections: int) -> errors.StoreLocked:
+        return errors.StoreLocked(
+            f"{self.shown}: all {connections} connections are in use",
+            hint="raise pool_max in dynostore.yaml",
+        )
+
+    @contextlib.contextmanager
+    def _verb(self) -> Iterator[None]:
+        self._refuse_if_shut()
+        try:
+            with translated(self.shown):
+                yield
+        except errors.DynostoreError:
+            # Another thread closed the store in the middle of this verb.
+            self._refuse_if_shut()
+            raise
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold a connection inside a transaction, or a savepoint of the one that is open."""
+        if self.read_only:
+            raise errors.StoreUnwritable(
+                f"{self.shown}: was opened for reading only", hint="open it without read_only"
+            )
+        with self.reading(), self.atomic():
+            yield

@@ -1,0 +1,283 @@
+"""A SQLite file as a database: pragmas, threads, forks, and what the file system refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import peewee
+
+from dynostore import config, errors
+from dynostore.connections import CommonDatabase, databases, inherited
+
+APPLICATION_ID = 0x64796E6F
+"""``dyno``: SQLite's header field that tells ``file(1)`` and us whose file this is."""
+
+JOURNAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+SQLITE_TYPES = {**peewee.SqliteDatabase.field_types, "UTCTIME": "TEXT"}
+
+
+def sqlite_pragmas(settings: config.Settings) -> tuple[tuple[str, str | int], ...]:
+    """Give the pragmas that every connection to a file sets."""
+    return (
+        ("foreign_keys", "ON"),
+        ("synchronous", settings.synchronous),
+        ("journal_size_limit", JOURNAL_SIZE_LIMIT_BYTES),
+    )
+
+
+def sqlite_target(path: Path, *, read_only: bool) -> str:
+    """Give what SQLite is to open: the path, or a ``file:`` URI that only reads.
+
+    :param path: absolute.
+    """
+    if not read_only:
+        return str(path)
+    # as_uri() quotes what would end the path or begin parameters.
+    target = f"{path.as_uri()}?mode=ro"
+    log = path.with_name(path.name + "-wal")
+    writable = os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    if not writable and not log.exists():
+        # Even a reader makes the log's index beside the file. Where that cannot be and there is
+        # no log, nobody is writing, and SQLite may take the file for unchanging.
+        target += "&immutable=1"
+    return target
+
+
+class _ThreadGuard:
+    """Closes a thread's connection when the thread ends, by being dropped with its locals."""
+
+    def __init__(self, database: SqliteFile, connection: sqlite3.Connection) -> None:
+        self._database = weakref.ref(database)
+        self._connection = connection
+        self._pid = os.getpid()
+
+    def __del__(self) -> None:
+        database = self._database()
+        if self._pid != os.getpid():
+            return
+        if database is not None:
+            database.discard(self._connection)
+        else:
+            self._connection.close()
+
+
+class SqliteSavepoint(peewee._savepoint):
+    """A savepoint that knows that SQLite may have rolled back the whole transaction by itself.
+
+    It does so on a full disk and on I/O errors; rolling back once more would hide the reason, and
+    going on would write outside of any transaction.
+    """
+
+    def _begin(self) -> None:
+        if not self.db.in_sqlite_transaction():
+            raise errors.StoreUnwritable(
+                f"{self.db.shown}: the transaction was undone by an earlier error", hint="try again"
+            )
+        super()._begin()  # type: ignore[misc]  # not in the stubs
+
+    def rollback(self, begin: bool = True) -> None:
+        """Roll back to here, unless SQLite rolled back everything by itself."""
+        if self.db.in_sqlite_transaction():
+            super().rollback(begin)
+
+
+class SqliteCommon(CommonDatabase):
+    """What every SQLite database of ours does in a transaction that SQLite may end by itself."""
+
+    dialect = "sqlite"
+    field_types = SQLITE_TYPES
+
+    def in_sqlite_transaction(self) -> bool:
+        """Tell whether SQLite is in a transaction; it may have ended the one that we began."""
+        return bool(self._state.conn.in_transaction)
+
+    def savepoint(self) -> SqliteSavepoint:
+        """Give a savepoint of the open transaction."""
+        return SqliteSavepoint(self)
+
+    def rollback(self) -> None:
+        """Roll back, unless SQLite did it by itself."""
+        if self.in_sqlite_transaction():
+            super().rollback()  # type: ignore[misc]  # Peewee's, which stands behind in the MRO
+
+
+class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
+    """One SQLite file: WAL, foreign keys on, every write transaction IMMEDIATE.
+
+    May be shared by threads; each has a connection of its own.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: config.Settings,
+        *,
+        read_only: bool = False,
+        create: bool = True,
+    ) -> None:
+        self.path = path.absolute()
+        self.shown = str(path)
+        self.settings = settings
+        self.read_only = read_only
+        self._open: set[sqlite3.Connection] = set()
+        self._open_lock = threading.Lock()
+        self._prepare_file(create and not read_only)
+        target = self._target()
+        super().__init__(
+            target,
+            uri=read_only,
+            # BEGIN DEFERRED fails with "database is locked" whenever a reader becomes a writer
+            # behind another one, at once and whatever the timeout says.
+            lock_type="IMMEDIATE",
+            timeout=settings.busy_timeout_s,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        databases.add(self)
+
+    def _prepare_file(self, create: bool) -> None:
+        try:
+            self._make_file(create)
+        except OSError as exc:
+            if isinstance(exc, errors.DynostoreError):
+                raise
+            raise errors.StoreUnwritable(f"{self.shown}: {exc.strerror}") from exc
+
+    def _make_file(self, create: bool) -> None:
+        if self.path.is_dir():
+            raise errors.StoreUnwritable(f"{self.shown}: is a directory, not a file")
+        if self.path.exists():
+            return
+        if not create:
+            raise errors.StoreNotFound(
+                f"{self.shown}: there is no store here yet",
+                hint=f"dynostore --db {shlex.quote(self.shown)} init",
+            )
+        if not self.path.parent.is_dir():
+            raise errors.StoreUnwritable(
+                f"{self.shown}: the directory {self.path.parent} does not exist",
+                hint=f"mkdir -p {shlex.quote(str(self.path.parent))}",
+            )
+        # SQLite would make it with the umask's mode; WAL and SHM inherit this one.
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+
+    def _target(self) -> str:
+        return sqlite_target(self.path, read_only=self.read_only)
+
+    def _connect(self) -> sqlite3.Connection:
+        self._refuse_if_shut()
+        connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]  # not in the stubs
+        try:
+            self._configure(connection)
+        except BaseException:
+            connection.close()
+            raise
+        with self._open_lock:
+            self._open.add(connection)
+        self._state.guard = _ThreadGuard(self, connection)
+        return connection
+
+    def _configure(self, connection: sqlite3.Connection) -> None:
+        for name, value in sqlite_pragmas(self.settings):
+            connection.execute(f"PRAGMA {name} = {value}")
+
+    def set_wal(self) -> None:
+        """Turn on the write-ahead log; the file remembers it.
+
+        Not done on connecting: somebody else's or a newer file must not be changed before it was
+        recognised, and the migrator calls this once it knows. On a fresh file it needs an
+        exclusive lock, for which SQLite does not wait: we do.
+        """
+        connection: sqlite3.Connection = self.connection()  # type: ignore[no-untyped-call]
+        deadline = time.monotonic() + self.settings.busy_timeout_s
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as exc:
+                name = getattr(exc, "sqlite_errorname", "")
+                if not name.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.01)
+
+    def _close(self, conn: sqlite3.Connection) -> None:
+        self.discard(conn)
+
+    def discard(self, connection: sqlite3.Connection) -> None:
+        """Close one connection; harmless when it is closed already."""
+        with self._open_lock:
+            self._open.discard(connection)
+        connection.close()
+
+    def forget_inherited(self) -> None:
+        """Start anew in a forked child, leaving the parent's connections alone."""
+        inherited.extend([self._open, getattr(self._state, "guard", None)])
+        self._open = set()
+        self._open_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._state.reset()
+
+    def shut(self) -> None:
+        """Close every thread's connection; using the database again is an error."""
+        self._shut = True
+        with self._open_lock:
+            connections, self._open = self._open, set()
+        for connection in connections:
+            connection.close()
+        self._state.reset()
+
+    def changeable_tables(self) -> list[str]:
+        """Give the tables that a migration could change, ours or not."""
+        return [name for name in self.get_tables() if not name.startswith("sqlite_")]
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold a connection and translate the driver's errors."""
+        with self._verb():
+            yield
+
+
+class MemoryDatabase(SqliteFile):
+    """A database in memory, for tests: one connection, behind a lock that a verb holds."""
+
+    def __init__(self, settings: config.Settings) -> None:
+        self._verb_lock = threading.RLock()
+        super().__init__(Path(":memory:"), settings)
+
+    def init(self, database: Any, *args: Any, **kwargs: Any) -> None:
+        """Let all threads share one connection."""
+        # Peewee chooses the kind of state by an argument of its constructor; threads share one.
+        self._state = peewee._ConnectionState()
+        super().init(database, *args, **kwargs)
+
+    def _prepare_file(self, create: bool) -> None:
+        self.shown = ":memory:"
+
+    def _target(self) -> str:
+        return ":memory:"
+
+    def set_wal(self) -> None:
+        """Do nothing: memory has no log."""
+
+    def forget_inherited(self) -> None:
+        """Keep the connection: a forked child has a copy of the memory, and nobody else's file."""
+        self._open_lock = threading.Lock()
+        self._lock = threading.Lock()
+        self._verb_lock = threading.RLock()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold the lock and the connection."""
+        with self._verb_lock, super().reading():
+            yield

@@ -1,0 +1,133 @@
+"""``dynostore sync`` and ``sync status``: the words around :mod:`dynostore.sync`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynostore.migrator import file_lock
+
+TABLE_KEYS = {"name", "sent", "adopted", "conflicts", "rejected", "seconds", "rows_per_s"}
+
+
+def test_a_sync_says_what_it_did_and_the_next_one_that_nothing_is_to_do(
+    call: Callable[..., Any], three_runs: list[str], postgres_url: str
+) -> None:
+    done = call("sync", "--to", postgres_url)
+    assert (done.code, done.err) == (0, "")
+    head, *rows = (line.split() for line in done.out.splitlines())
+    assert head == ["table", "sent", "adopted", "conflicts", "rejected", "seconds", "rows/s"]
+    assert [row[:5] for row in rows] == [
+        ["runs", "3", "0", "0", "0"],
+        ["run_files", "2", "0", "0", "0"],
+    ]
+    again = call("sync", "--to", postgres_url)
+    assert (again.code, again.out, again.err) == (0, "everything is up to date\n", "")
+    item = call("--json", "--db", postgres_url, "info").item
+    assert (item["rows"]["runs"], item["rows"]["run_files"]) == (3, 2)
+
+
+def test_a_sync_as_json(
+    call: Callable[..., Any],
+    three_runs: list[str],
+    postgres_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DYNOSTORE_REMOTE", postgres_url)
+    document = json.loads(call("--json", "sync").out)
+    assert document["ok"] is True
+    assert set(document["item"]) == {"up_to_date", "seconds", "rows_per_s", "tables"}
+    assert [set(table) for table in document["item"]["tables"]] == [TABLE_KEYS, TABLE_KEYS]
+    assert call("sync", "--json").item["up_to_date"] is True
+
+
+def test_status_is_1_while_something_waits(
+    call: Callable[..., Any], three_runs: list[str], postgres_url: str
+) -> None:
+    done = call("sync", "status", "--json")
+    assert done.code == 1
+    assert json.loads(done.out)["ok"] is False
+    assert done.item["waiting"] == {"runs": 3, "run_files": 2}
+    assert "waiting" in call("sync", "status").out
+    call("sync", "--to", postgres_url)
+    done = call("--json", "sync", "status")
+    assert (done.code, done.item["waiting"]) == (0, {})
+    call("runs", "update", "other", "--status", "complete")
+    done = call("sync", "status")
+    assert done.code == 1
+    assert done.out.splitlines()[0].split() == ["waiting", "runs", "1"]
+
+
+def test_a_conflict_is_3_once_and_stays_in_the_status(
+    call: Callable[..., Any], three_runs: list[str], postgres_url: str, workplace: Path
+) -> None:
+    call("sync", "--to", postgres_url)
+    call("--db", "second.db", "runs", "create", "--id", "other", "--source", "elsewhere")
+    done = call("--db", "second.db", "sync", "--to", postgres_url)
+    assert done.code == 3
+    assert "dynostore sync status" in done.err
+    assert done.out.splitlines()[1].split()[:5] == ["runs", "0", "0", "1", "0"]
+    assert call("--db", "second.db", "sync", "--to", postgres_url).code == 0
+    done = call("--db", "second.db", "--json", "sync", "status")
+    assert (done.code, done.item["conflicts"]) == (1, 1)
+
+
+def test_what_stands_in_the_way_has_its_exit_code(
+    call: Callable[..., Any], three_runs: list[str], postgres_url: str
+) -> None:
+    for words, code, name in (
+        (["sync"], 2, "config"),
+        (["sync", "--to", "sqlite:///x.db"], 2, "config"),
+        (["--db", postgres_url, "sync", "--to", postgres_url], 6, "schema_behind"),
+        (["--db", "missing.db", "sync", "--to", postgres_url], 4, "store_not_found"),
+        (["--db", "missing.db", "sync", "status"], 4, "store_not_found"),
+        (["sync", "--to", "postgresql://kim@127.0.0.1:1/x"], 75, "unavailable"),
+        (["sync", "--to", postgres_url, "status"], 2, "usage"),
+        (["sync", "now"], 2, "usage"),
+    ):
+        done = call("--json", *words)
+        assert (done.code, done.out, done.error["code"]) == (code, "", name), words
+    assert not Path("missing.db").exists()
+    assert call("--json", "sync", "status").item["last_error"]
+
+
+def test_a_second_sync_at_the_same_time_is_5(
+    call: Callable[..., Any], three_runs: list[str], postgres_url: str
+) -> None:
+    with file_lock(Path("dynostore.db").absolute(), "sync-lock", 0):
+        done = call("--json", "sync", "--to", postgres_url)
+    assert (done.code, done.error["code"]) == (5, "sync_running")
+
+
+def test_a_password_on_the_command_line_is_warned_about_once_and_never_shown(
+    call: Callable[..., Any], three_runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://kim:secret@127.0.0.1:1/x"
+    done = call("sync", "--to", url)
+    assert done.err.count("warning: a password in --to") == 1
+    assert "secret" not in done.err
+    warning, error = call("--json", "sync", "--to", url).err.splitlines()
+    assert "DYNOSTORE_REMOTE" in json.loads(warning)["warning"]
+    assert json.loads(error)["ok"] is False
+    monkeypatch.setenv("DYNOSTORE_REMOTE", url)
+    assert "warning" not in call("sync").err
+
+
+def test_without_psycopg2_it_says_what_to_install(
+    call: Callable[..., Any], three_runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [n for n in sys.modules if n.split(".")[0] == "psycopg2"]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [n for n in sys.modules if n.startswith(("dynostore.sync", "dynostore.cli.sync"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    done = call("--json", "sync", "--to", "postgresql://kim@host/x")
+    assert (done.code, done.error["code"]) == (2, "missing_extra")
+    assert done.error["hint"] == "pip install 'dynostore[postgres]'"
+    assert call("sync", "status").code == 1  # it asks no server
+    assert call("sync", "--help").code == 0

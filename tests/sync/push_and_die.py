@@ -1,0 +1,110 @@
+"""Pushes a file in a child process that dies at a chosen statement; a program, not a test.
+
+Reads orders as JSON lines: path, url, at, and perhaps rows and counting (``local`` or ``server``,
+both by default). A parent that has imported everything forks a child for each. The answer says
+whether it died, and how many statements there were if not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sqlite3
+import sys
+import traceback
+from typing import Any
+
+import psycopg2.extensions
+
+from dynostore import Store
+from dynostore.sync import run
+from dynostore.sync.batches import Limits
+from dynostore.sync.server import Server
+
+DIED = 99
+
+
+class Countdown:
+    """Counts the statements of both sides, whichever thread runs them, and dies at one."""
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+        self._numbers = itertools.count(1)
+        self.last = 0
+
+    def __call__(self, *_: object) -> None:
+        self.last = next(self._numbers)
+        if self.last == self._at:
+            os._exit(DIED)
+
+
+def push(order: dict[str, Any], answer: int) -> None:
+    """Run one sync; the number of its statements goes to the file descriptor ``answer``."""
+    countdown = Countdown(order["at"])
+    counted = order.get("counting", "local server")
+    store = Store.open(order["path"])
+
+    if "local" in counted:
+        connect = sqlite3.connect
+
+        def traced(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*args, **kwargs)
+            connection.set_trace_callback(countdown)
+            return connection
+
+        sqlite3.connect = traced  # type: ignore[assignment]
+
+    class Cursor(psycopg2.extensions.cursor):
+        def execute(self, *args: Any, **kwargs: Any) -> None:
+            countdown()
+            super().execute(*args, **kwargs)
+            countdown()
+
+        def copy_expert(self, *args: Any, **kwargs: Any) -> None:
+            countdown()
+            super().copy_expert(*args, **kwargs)
+            countdown()
+
+    if "server" in counted:
+        open_session = Server.connect
+
+        def counting(self: Server) -> None:
+            open_session(self)
+            self.connection.cursor_factory = Cursor
+
+        Server.connect = counting  # type: ignore[method-assign]
+
+    run.sync(store, order["url"], limits=Limits(rows=order.get("rows", 25_000)))
+    store.close()
+    os.write(answer, str(countdown.last).encode())
+
+
+def main() -> None:
+    for line in sys.stdin:
+        order = json.loads(line)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            try:
+                push(order, writing)
+            except BaseException:
+                os.write(writing, b"!" + traceback.format_exc().encode())
+                os._exit(1)
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            said = pipe.read().decode()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        reply: dict[str, Any] = {"died": code == DIED}
+        if code == 0:
+            reply["statements"] = int(said)
+        elif code != DIED:
+            reply["error"] = said or f"exit code {code}"
+        sys.stdout.write(json.dumps(reply) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
