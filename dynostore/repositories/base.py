@@ -187,7 +187,7 @@ class Repository:
         unique = {row[key]: row for _, row in rows}
         try:
             with self._db.writing():
-                self._write(model, list(unique.values()), replace=True)
+                self._upsert(model, list(unique.values()))
             return []
         except errors.ConstraintFailed as exc:
             if len(rows) == 1:
@@ -198,6 +198,10 @@ class Repository:
     def _insert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
         """Insert checked rows; columns that a row does not name are NULL."""
         self._write(model, rows, replace=False)
+
+    def _upsert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
+        """Insert checked rows, or replace those of their keys; no key may be given twice."""
+        self._write(model, rows, replace=True)
 
     def _write(self, model: type[Record], rows: list[dict[str, Any]], *, replace: bool) -> None:
         convert = [(field.name, field.db_value) for field in model._meta.sorted_fields]
