@@ -166,7 +166,7 @@ class TodoRepository(Repository):
         with self._db.writing():
             found = self._existing(TodoList, todolist_id, errors.TodoListNotFound, lock=True)
             self._require_session(row)
-            return self._write(found, row)
+            return self._change(found, row)
 
     def delete(self, todolist_id: str) -> None:
         with self._db.writing():
@@ -183,7 +183,7 @@ class TodoRepository(Repository):
             found = self._existing(TodoList, todolist_id, errors.TodoListNotFound, lock=True)
             step = _step_at(found, position)
             step.update(given)
-            self._write(found, checked(TodoList, {"plan": found.plan}))
+            self._change(found, checked(TodoList, {"plan": found.plan}))
         return step
 
     def list(
@@ -205,7 +205,7 @@ class TodoRepository(Repository):
         if row.get("session") is not None:
             self._existing(AgentSession, row["session"], errors.SessionNotFound)
 
-    def _write(self, found: TodoList, row: dict[str, Any]) -> TodoList:
+    def _change(self, found: TodoList, row: dict[str, Any]) -> TodoList:
         # A clock that was set back must not move updated_at back.
         row["updated_at"] = max(utc_now(), found.updated_at)
         mine = TodoList.todolist_id == found.todolist_id
