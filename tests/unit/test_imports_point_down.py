@@ -38,6 +38,7 @@ PARTS = {
     "dynostore.aio_database": "dynostore.aio",
     "dynostore.aio_postgres": "dynostore.aio",
     "dynostore.aio_sqlite": "dynostore.aio",
+    "dynostore.schema_fields": "dynostore.schemas",
     "dynostore.migration_runner": "dynostore.migrator",
     "dynostore.import_merge": "dynostore.importer",
     "dynostore.import_plan": "dynostore.importer",
