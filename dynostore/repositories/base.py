@@ -197,13 +197,15 @@ class Repository:
 
     def _insert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
         """Insert checked rows; columns that a row does not name are NULL."""
-        self._write(model, rows, replace=False)
+        self._write_rows(model, rows, replace=False)
 
     def _upsert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
         """Insert checked rows, or replace those of their keys; no key may be given twice."""
-        self._write(model, rows, replace=True)
+        self._write_rows(model, rows, replace=True)
 
-    def _write(self, model: type[Record], rows: list[dict[str, Any]], *, replace: bool) -> None:
+    def _write_rows(
+        self, model: type[Record], rows: list[dict[str, Any]], *, replace: bool
+    ) -> None:
         convert = [(field.name, field.db_value) for field in model._meta.sorted_fields]
         start = 0
         for size in _STATEMENT_ROWS:
