@@ -40,7 +40,7 @@ _CLEARABLE = [name for name in _FIELDS if Memory._meta.fields[name].null]
 
 @click.group(cls=Group)
 def memories() -> None:
-    """List, search, add, change and remove what agents learned.
+    """Keep and search what agents learned.
 
     Wherever an ID is wanted, its beginning is enough when no other id begins so.
     """

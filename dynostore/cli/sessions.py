@@ -45,7 +45,7 @@ _CLEARABLE = [name for name in _FIELDS if AgentSession._meta.fields[name].null]
 
 @click.group(cls=Group)
 def sessions() -> None:
-    """List, show, create, change and remove agent sessions; save and load their states.
+    """Keep agent sessions: states, todo lists, history.
 
     Wherever an ID is wanted, its beginning is enough when no other id begins so.
     """

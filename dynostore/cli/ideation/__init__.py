@@ -52,7 +52,7 @@ _FIELDS: dict[str, Any] = {
 
 @click.group(cls=Group)
 def ideation() -> None:
-    """Take product ideas to requirements, a document and user stories.
+    """Take product ideas to requirements and user stories.
 
     Wherever a session's ID is wanted, its beginning is enough when no other id begins so.
     """

@@ -43,7 +43,7 @@ def list_(session: Session, session_id: str, utc: bool) -> None:
     print_items(session, (draft.values() for draft in found), _COLUMNS, utc=utc)
 
 
-@drafts.command(epilog=examples("dynostore --json ideation drafts show 0197 | jq .item.sections"))
+@drafts.command(epilog=examples("dynostore ideation drafts show 0197 --json | jq .item.sections"))
 @click.argument("session_id", metavar="ID")
 @in_utc
 @click.pass_obj
