@@ -14,7 +14,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from dynostore import config, errors
 from dynostore.aio_postgres import AsyncPostgresServer
@@ -23,6 +23,19 @@ from dynostore.repositories.base import Repository
 from dynostore.store import Store, Verbs
 
 AsyncDatabase = AsyncSqliteFile | AsyncPostgresServer
+if TYPE_CHECKING:
+    from dynostore.aio_contracts import (
+        AsyncConversations,
+        AsyncHistory,
+        AsyncIdeation,
+        AsyncImports,
+        AsyncMemories,
+        AsyncRuns,
+        AsyncSessions,
+        AsyncTasks,
+        AsyncTodos,
+    )
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -82,10 +95,22 @@ class AsyncStore:
     :ivar database: the Peewee database; its methods are to be called inside :meth:`run`.
     """
 
+    # Set by name; a test compares them with the repositories of Store.
+    runs: AsyncRuns
+    tasks: AsyncTasks
+    sessions: AsyncSessions
+    todos: AsyncTodos
+    history: AsyncHistory
+    memories: AsyncMemories
+    conversations: AsyncConversations
+    ideation: AsyncIdeation
+    imports: AsyncImports
+
     def __init__(self, place: config.Place, db: AsyncDatabase) -> None:
         self.place = place
         self.database = db
         self._loop = asyncio.get_running_loop()
+        self._end = _closed_in_the_end(db)
         self._verbs = Verbs(db)
         for name, repository in vars(self._verbs).items():
             if isinstance(repository, Repository):
@@ -131,16 +156,18 @@ class AsyncStore:
             Store.at, place, migrate=migrate, read_only=read_only, create=create, warm=False
         )
         await asyncio.to_thread(lambda: look().close())
+        store = cls(place, db)
+        await anext(store._end)
         try:
             await db.start()
-            return cls(place, db)
         except BaseException:
-            await db.shut()
+            await store.close()
             raise
+        return store
 
     async def close(self) -> None:
         """Close every connection, as often as you like; verbs under way have 5 seconds to end."""
-        await self.database.shut()
+        await self._end.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -214,6 +241,18 @@ def _connect(place: config.Place, *, read_only: bool) -> AsyncDatabase:
     return AsyncSqliteFile(Path(path), place.settings, read_only=read_only)
 
 
+async def _closed_in_the_end(db: AsyncDatabase) -> AsyncGenerator[None]:
+    """Wait, and close the database when the wait is ended.
+
+    An event loop that shuts down ends every generator that waits; one that waits no more, for the
+    store was dropped, ends too. Else the threads of a forgotten store would hold up the program.
+    """
+    try:
+        yield
+    finally:
+        await db.shut()
+
+
 def _locate(
     url: str | os.PathLike[str] | None,
     profile: str | None,
@@ -248,7 +287,6 @@ class Opening:
 
 
 _shared: dict[asyncio.AbstractEventLoop, asyncio.Task[AsyncStore]] = {}
-_holders: dict[asyncio.AbstractEventLoop, AsyncGenerator[AsyncStore]] = {}
 
 
 async def get_store() -> AsyncIterator[AsyncStore]:
@@ -267,32 +305,24 @@ async def lifespan(app: object = None) -> AsyncIterator[None]:
 
     For ``FastAPI(lifespan=lifespan)``: an upgrade is done, or refused, before the first request.
     """
-    await _shared_store()
+    store = await _shared_store()
     try:
         yield
     finally:
-        holder = _holders.get(asyncio.get_running_loop())
-        if holder is not None:
-            await holder.aclose()
+        del _shared[asyncio.get_running_loop()]
+        await store.close()
 
 
 async def _shared_store() -> AsyncStore:
     loop = asyncio.get_running_loop()
-    if loop not in _shared:
-        _shared[loop] = loop.create_task(_open_shared(loop))
+    for ended in [other for other in _shared if other.is_closed()]:
+        del _shared[ended]
+    opening = _shared.get(loop)
+    if opening is None or (opening.done() and (opening.cancelled() or opening.exception())):
+        opening = _shared[loop] = loop.create_task(_open_shared())
     # Of several who ask at once one may give up; the others still wait for it.
-    return await asyncio.shield(_shared[loop])
+    return await asyncio.shield(opening)
 
 
-async def _open_shared(loop: asyncio.AbstractEventLoop) -> AsyncStore:
-    _holders[loop] = holder = _hold(loop)
-    return await anext(holder)
-
-
-async def _hold(loop: asyncio.AbstractEventLoop) -> AsyncGenerator[AsyncStore]:
-    """Hold the store open; an event loop that shuts down ends every generator that waits."""
-    try:
-        async with AsyncStore.open() as store:
-            yield store
-    finally:
-        del _shared[loop], _holders[loop]
+async def _open_shared() -> AsyncStore:
+    return await AsyncStore.open()

@@ -71,6 +71,10 @@ class AsyncCommon(CommonDatabase):
         self._shut = True
         await self.close_pool()
 
+    def _refuse_if_shut(self) -> None:
+        if self.is_closed():  # who holds a connection may still end what was begun
+            super()._refuse_if_shut()
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Hold one of the pool's connections for this task and translate the driver's errors."""
@@ -87,7 +91,9 @@ class AsyncCommon(CommonDatabase):
     async def aconnect(self) -> Any:
         """Give this task's connection; inside a transaction never another one than before."""
         connection = self._state.conn
-        if connection is not None and self.in_transaction() and connection.stale():
+        if connection is not None and not connection.stale():
+            return connection
+        if self.in_transaction():
             raise errors.RemoteUnavailable(
                 f"{self.shown}: the connection was lost inside a transaction; nothing of it was "
                 "written",

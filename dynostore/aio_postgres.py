@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import uuid
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -80,7 +81,7 @@ async def _speak_text(connection: Any) -> None:
     for name, decode in (
         ("timestamptz", UtcTimeField().python_value),
         ("jsonb", str),
-        ("uuid", str),
+        ("uuid", uuid.UUID),
     ):
         await connection.set_type_codec(
             name, schema="pg_catalog", encoder=str, decoder=decode, format="text"
@@ -135,6 +136,8 @@ class AsyncPostgresServer(AsyncCommon, pwasyncio.AsyncPostgresqlDatabase):  # ty
         asyncpg = pwasyncio.asyncpg
         try:
             yield
+        except errors.DynostoreError:  # some are OSErrors too
+            raise
         except OSError as exc:
             raise errors.RemoteUnavailable(
                 f"{self.shown}: {exc or 'no answer in time'}", hint="try again later"
