@@ -26,6 +26,8 @@ EXAMPLES = [
     "docs/conversations.md",
     "docs/ideation.md",
     "docs/reports.md",
+    "docs/async.md",
+    "docs/schemas.md",
     "docs/durability.md",
     "docs/upgrades.md",
 ]
