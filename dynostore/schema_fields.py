@@ -138,16 +138,19 @@ def type_of(field: Any, *, null: bool = False, limits: Any = None) -> Any:
     null = null or field.null
     while isinstance(field, ReferenceField):
         field = field.rel_field
-    check = _reader(field) if isinstance(field, UtcTimeField) else field.check
     limited: Any = Annotated[_plain(field), limits or _limits(field)]
-    known: Any = Annotated[limited, pydantic.BeforeValidator(check)]
+    known: Any = Annotated[limited, pydantic.BeforeValidator(_reader(field))]
     return known | None if null else known
 
 
-def _reader(field: UtcTimeField) -> Callable[[Any], dt.datetime]:
-    # In JSON a time is text; pydantic alone would take numbers for times, and text of numbers.
-    def read(value: Any) -> dt.datetime:
-        return field.check(dt.datetime.fromisoformat(value) if isinstance(value, str) else value)
+def _reader(field: Any) -> Callable[[Any], Any]:
+    def read(value: Any) -> Any:
+        if value is None:
+            raise ValueError("must not be empty")
+        # In JSON a time is text; pydantic alone would take numbers, too, for times.
+        if isinstance(field, UtcTimeField) and isinstance(value, str):
+            value = dt.datetime.fromisoformat(value)
+        return field.check(value)
 
     return read
 

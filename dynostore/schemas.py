@@ -44,8 +44,6 @@ class Schema(pydantic.BaseModel):
 
     if TYPE_CHECKING:
         # The fields are there when the program runs; a type checker sees any.
-        def __init__(self, **values: Any) -> None: ...
-
         def __getattr__(self, name: str) -> Any: ...
 
     def given(self) -> dict[str, Any]:
