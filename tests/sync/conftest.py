@@ -473,10 +473,11 @@ class Proxy:
             server.sendall(data)
             assert self.arrived.wait(30)
         elif harm == "late":
+            # Cleared before its client can know of anything: who releases it waits for this reply.
+            self.arrived.clear()
             mute.set()
             client.shutdown(socket.SHUT_RDWR)
             assert self.release.wait(30)
-            self.arrived.clear()
             server.sendall(data)
             assert self.arrived.wait(30)
         elif harm == "slow":
