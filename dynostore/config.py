@@ -34,6 +34,7 @@ class Settings:
     :ivar pool_min: Postgres connections opened ahead by :meth:`Store.warm`.
     :ivar pool_stale_s: age at which an idle Postgres connection is replaced.
     :ivar connect_timeout_s: how long connecting to Postgres may take.
+    :ivar keep_states: states that saving one leaves in its session; None keeps all.
     """
 
     synchronous: str = "NORMAL"
@@ -42,6 +43,7 @@ class Settings:
     pool_min: int = 5
     pool_stale_s: float = 300.0
     connect_timeout_s: int = 10
+    keep_states: int | None = None
 
 
 _SETTING_TYPES: dict[str, tuple[type, ...]] = {
@@ -51,6 +53,7 @@ _SETTING_TYPES: dict[str, tuple[type, ...]] = {
     "pool_min": (int,),
     "pool_stale_s": (int, float),
     "connect_timeout_s": (int,),
+    "keep_states": (int,),
 }
 
 
@@ -229,6 +232,8 @@ def _check_profile(path: Path, name: str, body: Any) -> None:
             raise ConfigError(f"{where}: {value} is not between 0 and {_MAX_SETTING:,}")
         if key == "pool_max" and value == 0:
             raise ConfigError(f"{where}: at least 1 connection is needed")
+        if key == "keep_states" and value == 0:
+            raise ConfigError(f"{where}: at least 1 state is kept")
 
 
 def _settings(profile: Mapping[str, Any], path: Path | None) -> Settings:

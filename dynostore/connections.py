@@ -28,8 +28,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
 
 
-class Connections:
-    """What both kinds share: logging without values, and refusal after the end."""
+class CommonDatabase:
+    """What all kinds share: logging without values, and refusal after the end."""
 
     shown: str
     read_only: bool
@@ -48,6 +48,12 @@ class Connections:
     def _refuse_if_shut(self) -> None:
         if self._shut:
             raise errors.StoreClosed(f"{self.shown}: the store is closed", hint="open it again")
+
+    def _none_free(self, connections: int) -> errors.StoreLocked:
+        return errors.StoreLocked(
+            f"{self.shown}: all {connections} connections are in use",
+            hint="raise pool_max in dynostore.yaml",
+        )
 
     @contextlib.contextmanager
     def _verb(self) -> Iterator[None]:

@@ -10,24 +10,40 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynostore import config
-from dynostore.postgres_server import PostgresServer, configure_session, require_psycopg2
+from dynostore.connections import CommonDatabase
+from dynostore.postgres_server import (
+    POSTGRES_TYPES,
+    PostgresServer,
+    configure_session,
+    require_psycopg2,
+    session_settings,
+)
 from dynostore.sqlite_file import (
     APPLICATION_ID,
     JOURNAL_SIZE_LIMIT_BYTES,
     MemoryDatabase,
+    SqliteCommon,
     SqliteFile,
+    sqlite_pragmas,
+    sqlite_target,
 )
 
 __all__ = [
     "APPLICATION_ID",
     "JOURNAL_SIZE_LIMIT_BYTES",
+    "POSTGRES_TYPES",
+    "CommonDatabase",
     "MemoryDatabase",
     "PostgresServer",
+    "SqliteCommon",
     "SqliteFile",
     "StoreDatabase",
     "configure_session",
     "connect",
     "require_psycopg2",
+    "session_settings",
+    "sqlite_pragmas",
+    "sqlite_target",
 ]
 
 StoreDatabase = SqliteFile | PostgresServer

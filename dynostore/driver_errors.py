@@ -17,6 +17,7 @@ from dynostore import errors
 _PROTOCOL_3_0 = 3 << 16
 _ASK_TIMEOUT_S = 3
 _SOCKET_DIRECTORIES = ("/var/run/postgresql", "/tmp")  # noqa: S108 - libpq's own defaults
+_DRIVERS = ("psycopg2", "asyncpg")
 _GRANT_HINT = "ask the server's administrator for the right; docs/sync.md lists what a node needs"
 
 # By SQLSTATE, then by its class.
@@ -27,6 +28,7 @@ _MEANINGS: dict[str, tuple[type[errors.DynostoreError], str | None]] = {
     "54": (errors.ConstraintFailed, None),  # limits, such as JSON that is nested too deeply
     "25006": (errors.StoreUnwritable, None),
     "28": (errors.AccessDenied, _GRANT_HINT),
+    "3D": (errors.AccessDenied, "check the database's name"),
     "42501": (errors.AccessDenied, _GRANT_HINT),
     "40001": (errors.StoreLocked, "try again"),
     "40P01": (errors.StoreLocked, "try again"),
@@ -54,8 +56,8 @@ def translated(shown: str) -> Iterator[None]:
 
 
 def is_from_postgres(exc: BaseException) -> bool:
-    """Tell whether psycopg2 raised it; without importing psycopg2, which may not be there."""
-    return type(exc).__module__.partition(".")[0] == "psycopg2"
+    """Tell whether a Postgres driver raised it; without importing one, which may not be there."""
+    return type(exc).__module__.partition(".")[0] in _DRIVERS
 
 
 def original(exc: BaseException) -> BaseException:
@@ -67,7 +69,8 @@ def original(exc: BaseException) -> BaseException:
 
 def sqlstate(exc: BaseException) -> str | None:
     """Give Postgres' five-character code, or None where there is none."""
-    code = getattr(original(exc), "pgcode", None)
+    inner = original(exc)
+    code = getattr(inner, "pgcode", None) or getattr(inner, "sqlstate", None)
     return str(code) if code else None
 
 
@@ -77,8 +80,9 @@ def is_disconnect(exc: BaseException) -> bool:
     code = sqlstate(exc)
     if code is not None:
         return code[:2] == "08" or code in ("57P01", "57P02", "57P03", "57P05")
-    # libpq reports a lost connection without a code, as one of these; the last one during COPY.
-    return type(inner).__module__.startswith("psycopg2") and type(inner).__name__ in (
+    # A lost connection has no code: libpq reports it as one of these, the last one during COPY;
+    # asyncpg as the second.
+    return is_from_postgres(inner) and type(inner).__name__ in (
         "OperationalError",
         "InterfaceError",
         "DatabaseError",

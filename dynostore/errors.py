@@ -8,7 +8,7 @@ place, :func:`dynostore.driver_errors.translated`. To add one: pick its exit cod
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 
 class DynostoreError(Exception):
@@ -70,11 +70,34 @@ class InvalidValue(DynostoreError, ValueError):
         return partial(type(self), **self.data), (), self.__dict__
 
 
+class EmptyContent(InvalidValue):
+    """A message without content."""
+
+    code = "empty_content"
+
+
+class InvalidRole(InvalidValue):
+    """A message by nobody who takes part in conversations."""
+
+    code = "invalid_role"
+
+
 class NotFound(DynostoreError, LookupError):
-    """No such record."""
+    """No such record.
+
+    :cvar noun: what a record of this kind is called.
+    :cvar found_by: the command that lists them.
+    """
 
     code = "not_found"
     exit_code = 4
+    noun = "record"
+    found_by: str | None = None
+
+    @classmethod
+    def of(cls, key: Any) -> Self:
+        """Give the error for an id that no record of this kind has."""
+        return cls(f"there is no {cls.noun} {key!r}", hint=cls.found_by, id=key)
 
 
 class RunNotFound(NotFound):
@@ -87,6 +110,84 @@ class RunFileNotFound(NotFound):
     """The run has no file of this name."""
 
     code = "run_file_not_found"
+
+
+class TaskNotFound(NotFound):
+    """No task with this id."""
+
+    code = "task_not_found"
+    noun = "task"
+    found_by = "dynostore tasks list"
+
+
+class TaskStepNotFound(NotFound):
+    """No step of a task with this id."""
+
+    code = "task_step_not_found"
+    noun = "step of a task"
+    found_by = "dynostore tasks steps TASK_ID"
+
+
+class SessionNotFound(NotFound):
+    """No agent session with this id."""
+
+    code = "session_not_found"
+    noun = "session"
+    found_by = "dynostore sessions list"
+
+
+class StateNotFound(NotFound):
+    """The session was never saved at this version, or that was pruned."""
+
+    code = "state_not_found"
+    noun = "state"
+
+
+class TodoListNotFound(NotFound):
+    """No todo list with this id."""
+
+    code = "todo_list_not_found"
+    noun = "todo list"
+    found_by = "dynostore sessions todos list"
+
+
+class StepNotFound(NotFound):
+    """The todo list has no step at this position."""
+
+    code = "step_not_found"
+    noun = "step"
+
+
+class MemoryNotFound(NotFound):
+    """No memory with this id."""
+
+    code = "memory_not_found"
+    noun = "memory"
+    found_by = "dynostore memories list"
+
+
+class ConversationNotFound(NotFound):
+    """No conversation with this id."""
+
+    code = "conversation_not_found"
+    noun = "conversation"
+    found_by = "dynostore conversations list"
+
+
+class IdeationSessionNotFound(NotFound):
+    """No ideation session with this id."""
+
+    code = "ideation_session_not_found"
+    noun = "ideation session"
+    found_by = "dynostore ideation list"
+
+
+class RequirementNotFound(NotFound):
+    """The ideation session has no requirement with this key."""
+
+    code = "requirement_not_found"
+    noun = "requirement"
+    found_by = "dynostore ideation requirements list SESSION_ID"
 
 
 class StoreNotFound(NotFound, FileNotFoundError):
@@ -121,6 +222,15 @@ class StaleWrite(DynostoreError):
     """
 
     code = "stale_write"
+
+
+class WrongTransition(DynostoreError, ValueError):
+    """The record's status does not lead to the wanted one.
+
+    :ivar data: the statuses ``current`` and ``wanted``.
+    """
+
+    code = "wrong_transition"
 
 
 class StoreClosed(DynostoreError, ValueError):

@@ -20,6 +20,8 @@ from typing import Any
 import peewee
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+_LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
+_MICROSECOND = dt.timedelta(microseconds=1)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _STRING_OR_GREAT_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.]*e\+\d+', re.DOTALL)
 
@@ -27,6 +29,17 @@ _STRING_OR_GREAT_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.]*e\+\d+', re.DO
 def utc_now() -> dt.datetime:
     """Give the current time, aware, in UTC."""
     return dt.datetime.now(dt.UTC)
+
+
+def time_after(previous: dt.datetime) -> dt.datetime:
+    """Give the current time, or the microsecond after ``previous`` where the clock is not past it.
+
+    So what is recorded later is later in a list too, whatever the clocks of the writers say.
+    """
+    now = utc_now()
+    if now > previous or previous > _LATEST - _MICROSECOND:
+        return max(now, previous)
+    return previous + _MICROSECOND
 
 
 def time_text(value: dt.datetime) -> str:
@@ -156,6 +169,16 @@ class RealField(peewee.DoubleField):
         return number
 
 
+class FlagField(peewee.BooleanField):
+    """Yes or no; 1 and 0 in SQLite, which has no type for it."""
+
+    def check(self, value: Any) -> bool:
+        """Accept True and False, and no number that would have to be one of them."""
+        if not isinstance(value, bool):
+            raise ValueError(f"true or false expected, not {type(value).__name__}")
+        return value
+
+
 class UtcTimeField(peewee.Field):
     """An instant: ``timestamptz`` in Postgres, fixed-width ISO text in SQLite, aware UTC in Python.
 
@@ -198,6 +221,10 @@ class UtcTimeField(peewee.Field):
             return value
 
 
+class CheckedJson(str):
+    """The canonical text of a JSON value that was checked: it is written as it is."""
+
+
 class JsonField(peewee.Field):
     """A JSON value: canonical text in SQLite, ``jsonb`` in Postgres, parsed in Python.
 
@@ -213,6 +240,13 @@ class JsonField(peewee.Field):
 
         Gives the value as a read will give it: tuples are lists, numbers as keys are text.
         """
+        return json.loads(self.checked_text(value))
+
+    def checked_text(self, value: Any) -> CheckedJson:
+        """Check a value that is written and not given back: that needs its text alone.
+
+        :raises ValueError: what ``check`` raises.
+        """
         try:
             text = json_text(value)
         except RecursionError:
@@ -224,12 +258,14 @@ class JsonField(peewee.Field):
             raise ValueError("contains \\u0000, which jsonb cannot hold")
         if not text.isascii() and _UNSTORABLE.search(text):
             raise ValueError("contains a lone surrogate, which jsonb cannot hold")
-        return json.loads(text)
+        return CheckedJson(text)
 
     def db_value(self, value: Any) -> Any:
         """Give canonical text; Postgres reads it as jsonb."""
         if value is None or isinstance(value, peewee.Node):
             return value
+        if isinstance(value, CheckedJson):
+            return str(value)
         return json_text(value)
 
     def python_value(self, value: Any) -> Any:

@@ -6,28 +6,30 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import peewee
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 
 from dynostore import config, errors
-from dynostore.connections import Connections, databases, inherited
+from dynostore.connections import CommonDatabase, databases, inherited
 from dynostore.driver_errors import connection_failure
 
+POSTGRES_TYPES = {
+    **peewee.PostgresqlDatabase.field_types,
+    "UTCTIME": "TIMESTAMPTZ",
+    "COLLATION": ' COLLATE "C"',
+    # Plain Peewee integers would be 32 bits wide here and 64 in SQLite.
+    "INT": "BIGINT",
+    "SMALLINT": "BIGINT",
+}
 
-class PostgresServer(Connections, PooledPostgresqlDatabase):  # type: ignore[misc]  # untyped base
+
+class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[misc]  # untyped base
     """A Postgres database behind a pool of connections; stale ones are dropped at check-out."""
 
     dialect = "postgres"
-    # Plain Peewee integers would be 32 bits wide here and 64 in SQLite.
-    field_types: ClassVar = {
-        **peewee.PostgresqlDatabase.field_types,
-        "UTCTIME": "TIMESTAMPTZ",
-        "COLLATION": ' COLLATE "C"',
-        "INT": "BIGINT",
-        "SMALLINT": "BIGINT",
-    }
+    field_types = POSTGRES_TYPES
 
     def __init__(self, url: str, settings: config.Settings, *, read_only: bool = False) -> None:
         require_psycopg2()
@@ -78,10 +80,7 @@ class PostgresServer(Connections, PooledPostgresqlDatabase):  # type: ignore[mis
         try:
             return bool(super().connect(reuse_if_open))
         except MaxConnectionsExceeded as exc:
-            raise errors.StoreLocked(
-                f"{self.shown}: all {self.settings.pool_max} connections are in use",
-                hint="raise pool_max in dynostore.yaml",
-            ) from exc
+            raise self._none_free(self.settings.pool_max) from exc
         except peewee.OperationalError as exc:
             raise connection_failure(exc, self.parameters, self.shown) from exc
         except peewee.ProgrammingError as exc:
@@ -155,10 +154,22 @@ def configure_session(connection: Any, *, read_only: bool = False) -> None:
     psycopg2.extras.register_default_jsonb(connection, loads=_as_text)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SET TIME ZONE 'UTC'; SET datestyle TO 'ISO, YMD'; SET extra_float_digits TO 1; "
-            "SET bytea_output TO 'hex'; SET default_transaction_read_only TO "
-            + ("on" if read_only else "off")
+            "; ".join(
+                f"SET {name} TO '{value}'"
+                for name, value in session_settings(read_only=read_only).items()
+            )
         )
+
+
+def session_settings(*, read_only: bool = False) -> dict[str, str]:
+    """Give the settings of a Postgres session, whatever the server's defaults are."""
+    return {
+        "timezone": "UTC",
+        "datestyle": "ISO, YMD",
+        "extra_float_digits": "1",
+        "bytea_output": "hex",
+        "default_transaction_read_only": "on" if read_only else "off",
+    }
 
 
 def _as_text(text: str) -> str:

@@ -16,12 +16,42 @@ from typing import Any
 import peewee
 
 from dynostore import config, errors
-from dynostore.connections import Connections, databases, inherited
+from dynostore.connections import CommonDatabase, databases, inherited
 
 APPLICATION_ID = 0x64796E6F
 """``dyno``: SQLite's header field that tells ``file(1)`` and us whose file this is."""
 
 JOURNAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+SQLITE_TYPES = {**peewee.SqliteDatabase.field_types, "UTCTIME": "TEXT"}
+
+
+def sqlite_pragmas(settings: config.Settings) -> tuple[tuple[str, str | int], ...]:
+    """Give the pragmas that every connection to a file sets."""
+    return (
+        ("foreign_keys", "ON"),
+        ("synchronous", settings.synchronous),
+        ("journal_size_limit", JOURNAL_SIZE_LIMIT_BYTES),
+    )
+
+
+def sqlite_target(path: Path, *, read_only: bool) -> str:
+    """Give what SQLite is to open: the path, or a ``file:`` URI that only reads.
+
+    :param path: absolute.
+    """
+    if not read_only:
+        return str(path)
+    # as_uri() quotes what would end the path or begin parameters.
+    target = f"{path.as_uri()}?mode=ro"
+    log = path.with_name(path.name + "-wal")
+    writable = os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    if not writable and not log.exists():
+        # Even a reader makes the log's index beside the file. Where that cannot be and there is
+        # no log, nobody is writing, and SQLite may take the file for unchanging.
+        target += "&immutable=1"
+    return target
 
 
 class _ThreadGuard:
@@ -42,7 +72,7 @@ class _ThreadGuard:
             self._connection.close()
 
 
-class _Savepoint(peewee._savepoint):
+class SqliteSavepoint(peewee._savepoint):
     """A savepoint that knows that SQLite may have rolled back the whole transaction by itself.
 
     It does so on a full disk and on I/O errors; rolling back once more would hide the reason, and
@@ -50,28 +80,43 @@ class _Savepoint(peewee._savepoint):
     """
 
     def _begin(self) -> None:
-        if not self.db.connection().in_transaction:
+        if not self.db.in_sqlite_transaction():
             raise errors.StoreUnwritable(
                 f"{self.db.shown}: the transaction was undone by an earlier error", hint="try again"
             )
         super()._begin()  # type: ignore[misc]  # not in the stubs
 
     def rollback(self, begin: bool = True) -> None:
-        if self.db.connection().in_transaction:
+        """Roll back to here, unless SQLite rolled back everything by itself."""
+        if self.db.in_sqlite_transaction():
             super().rollback(begin)
 
 
-class SqliteFile(Connections, peewee.SqliteDatabase):
+class SqliteCommon(CommonDatabase):
+    """What every SQLite database of ours does in a transaction that SQLite may end by itself."""
+
+    dialect = "sqlite"
+    field_types = SQLITE_TYPES
+
+    def in_sqlite_transaction(self) -> bool:
+        """Tell whether SQLite is in a transaction; it may have ended the one that we began."""
+        return bool(self._state.conn.in_transaction)
+
+    def savepoint(self) -> SqliteSavepoint:
+        """Give a savepoint of the open transaction."""
+        return SqliteSavepoint(self)
+
+    def rollback(self) -> None:
+        """Roll back, unless SQLite did it by itself."""
+        if self.in_sqlite_transaction():
+            super().rollback()  # type: ignore[misc]  # Peewee's, which stands behind in the MRO
+
+
+class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
     """One SQLite file: WAL, foreign keys on, every write transaction IMMEDIATE.
 
     May be shared by threads; each has a connection of its own.
     """
-
-    dialect = "sqlite"
-    field_types = {  # noqa: RUF012 - Peewee's own declaration
-        **peewee.SqliteDatabase.field_types,
-        "UTCTIME": "TEXT",
-    }
 
     def __init__(
         self,
@@ -128,18 +173,7 @@ class SqliteFile(Connections, peewee.SqliteDatabase):
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
 
     def _target(self) -> str:
-        if not self.read_only:
-            return str(self.path)
-        # as_uri() quotes what would end the path or begin parameters.
-        target = f"{self.path.as_uri()}?mode=ro"
-        log = self.path.with_name(self.path.name + "-wal")
-        effective = os.access in os.supports_effective_ids
-        writable = os.access(self.path.parent, os.W_OK, effective_ids=effective)
-        if not writable and not log.exists():
-            # Even a reader makes the log's index beside the file. Where that cannot be and there
-            # is no log, nobody is writing, and SQLite may take the file for unchanging.
-            target += "&immutable=1"
-        return target
+        return sqlite_target(self.path, read_only=self.read_only)
 
     def _connect(self) -> sqlite3.Connection:
         self._refuse_if_shut()
@@ -155,9 +189,8 @@ class SqliteFile(Connections, peewee.SqliteDatabase):
         return connection
 
     def _configure(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA synchronous = {self.settings.synchronous}")
-        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}")
+        for name, value in sqlite_pragmas(self.settings):
+            connection.execute(f"PRAGMA {name} = {value}")
 
     def set_wal(self) -> None:
         """Turn on the write-ahead log; the file remembers it.
@@ -177,15 +210,6 @@ class SqliteFile(Connections, peewee.SqliteDatabase):
                 if not name.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
                     raise
             time.sleep(0.01)
-
-    def savepoint(self) -> _Savepoint:
-        """Give a savepoint of the open transaction."""
-        return _Savepoint(self)
-
-    def rollback(self) -> None:
-        """Roll back, unless SQLite did it by itself."""
-        if self._state.conn.in_transaction:
-            super().rollback()
 
     def _close(self, conn: sqlite3.Connection) -> None:
         self.discard(conn)

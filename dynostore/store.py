@@ -12,26 +12,59 @@ from typing import Any, Self
 from dynostore import config, database, errors, models
 from dynostore.backup import backup_file
 from dynostore.migrator import Migrator
-from dynostore.repositories import ImportRepository, RunRepository
+from dynostore.repositories import (
+    ConversationRepository,
+    HistoryRepository,
+    IdeationRepository,
+    ImportRepository,
+    MemoryRepository,
+    RunRepository,
+    SessionRepository,
+    TaskRepository,
+    TodoRepository,
+)
 
 
-class Store:
+class Verbs:
+    """The repositories of one database: all that can be done with its records.
+
+    :ivar runs: analysis runs and their files.
+    :ivar tasks: what agents were asked to do, and the log of their steps.
+    :ivar sessions: agent sessions and each state that they were saved in.
+    :ivar todos: the todo lists of agents, step by step.
+    :ivar history: what agents thought, did and saw in their sessions.
+    :ivar memories: lessons that outlive sessions.
+    :ivar conversations: conversations and their messages.
+    :ivar ideation: product ideas on their way to requirements and user stories.
+    :ivar imports: what was taken over from older tools, and from where.
+    :ivar database: the Peewee database, for those who write their own queries.
+    """
+
+    def __init__(self, db: Any) -> None:
+        self.database = db
+        self.runs = RunRepository(db)
+        self.tasks = TaskRepository(db)
+        self.sessions = SessionRepository(db)
+        self.todos = TodoRepository(db)
+        self.history = HistoryRepository(db)
+        self.memories = MemoryRepository(db)
+        self.conversations = ConversationRepository(db)
+        self.ideation = IdeationRepository(db)
+        self.imports = ImportRepository(db)
+
+
+class Store(Verbs):
     """Everything that a program must remember, in one SQLite file or one Postgres database.
 
     A store may be shared by threads, and used in a forked child; each gets connections of its own.
 
-    :ivar runs: analysis runs and their files.
-    :ivar imports: what was taken over from older tools, and from where.
     :ivar place: where the store is and who said so.
-    :ivar database: the Peewee database, for those who write their own queries.
     """
 
     def __init__(self, place: config.Place, db: Any) -> None:
+        super().__init__(db)
         self.place = place
-        self.database = db
         self.migrator = Migrator(db)
-        self.runs = RunRepository(db)
-        self.imports = ImportRepository(db)
 
     @classmethod
     def open(

@@ -25,9 +25,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("info:info", "Say where the store is and what it holds."),
     "demo": ("demo:demo", "Show the main job on sample data, with a real Postgres."),
     "runs": ("runs:runs", "List, show, create, change and remove runs."),
+    "tasks": ("tasks:tasks", "Record tasks, move them through their states, log their steps."),
+    "sessions": ("sessions:sessions", "Keep agent sessions: states, todo lists, history."),
+    "memories": ("memories:memories", "Keep and search what agents learned."),
+    "conversations": ("conversations:conversations", "Keep conversations, message by message."),
+    "ideation": ("ideation:ideation", "Take product ideas to requirements and user stories."),
     "import": ("import_:import_", "Take over what an older tool left behind."),
     "sources": ("sources:sources", "Say what was taken over, from where and when."),
     "sync": ("sync:sync", "Send what changed to the shared Postgres."),
+    "report": ("report:report", "Answer a question about the records."),
     "db": ("db:db", "See and change the schema's version."),
 }
 """The commands in the order of the help: module and function below ``dynostore.cli``, summary."""

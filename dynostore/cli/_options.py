@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +55,48 @@ def json_value(text: str) -> Any:
     if parsed is None:
         raise click.BadParameter("null is no value; leave the field out, or use --clear")
     return parsed
+
+
+def settable(fields: dict[str, Any]) -> Callable[[FunctionT], FunctionT]:
+    """Add an option for each field that a person can set, of its type; the text is its name."""
+
+    def add(function: FunctionT) -> FunctionT:
+        for name, kind in reversed(fields.items()):
+            metavar = "JSON" if kind is json_value else None
+            option = click.option(f"--{name.replace('_', '-')}", name, type=kind, metavar=metavar)
+            function = option(function)
+        return function
+
+    return add
+
+
+def clearable(names: Sequence[str]) -> Callable[[FunctionT], FunctionT]:
+    """Add ``--clear FIELD``, for a command that calls :func:`wanted_changes`."""
+    return click.option(
+        "--clear",
+        multiple=True,
+        type=click.Choice(names),
+        metavar="FIELD",
+        help=f"Empty a field; may be repeated. One of: {', '.join(names)}.",
+    )
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the options that were used."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def wanted_changes(values: Mapping[str, Any], clear: Sequence[str]) -> dict[str, Any]:
+    """Give what a command is to change, None for what is to be cleared.
+
+    :raises click.UsageError: nothing, or a field that is set and cleared.
+    """
+    changes = given(values)
+    if not changes and not clear:
+        raise click.UsageError("nothing to change is given", click.get_current_context())
+    if both := set(changes) & set(clear):
+        raise click.UsageError(f"{min(both)}: set and cleared", click.get_current_context())
+    return changes | dict.fromkeys(clear)
 
 
 def report_path(text: str) -> Path:

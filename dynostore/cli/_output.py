@@ -66,14 +66,19 @@ def print_page(
     limit: int,
     after: str | None,
     utc: bool = False,
+    shown: Callable[[Any], Mapping[str, Any]] | None = None,
     **filters: Any,
 ) -> None:
-    """Print a page of a list, or from there on all of it where ``limit`` is 0."""
+    """Print a page of a list, or from there on all of it where ``limit`` is 0.
+
+    :param shown: gives what is printed of a record; its columns by default.
+    """
+    shown = shown or _valued
     if limit:
         page = fetch(limit=limit, after=after, **filters)
-        items, cursor = map(_valued, page), page.next
+        items, cursor = map(shown, page), page.next
     else:
-        items, cursor = map(_valued, _every(fetch, after, filters)), None
+        items, cursor = map(shown, _every(fetch, after, filters)), None
     print_items(session, items, columns, utc=utc, cursor=cursor)
 
 
@@ -92,25 +97,27 @@ def _valued(record: Record) -> dict[str, Any]:
 
 def print_item(
     session: Session,
-    item: Mapping[str, Any],
+    item: Mapping[str, Any] | None,
     *,
     text: str | None = None,
     fields: Mapping[str, Any] | None = None,
     utc: bool = False,
     ok: bool = True,
 ) -> None:
-    """Print one record: all of it as JSON; for people a text, or a line for each of the fields.
+    """Print one record: all of it as JSON; for people a text, or a line for each value.
 
+    :param item: None is a record that does not exist yet: ``null``.
+    :param fields: what people see, where that is not all of the item.
     :param ok: whether the command will exit with 0.
     """
     if session.json:
         print(_json({"ok": ok, "item": item}))
-    elif fields is None:
+    elif text is not None:
         print(text)
     else:
         from dynostore.cli._tables import print_fields
 
-        print_fields(fields, utc=utc)
+        print_fields(item or {} if fields is None else fields, utc=utc)
 
 
 def print_error(

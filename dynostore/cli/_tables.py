@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 _CHUNK_ROWS = 500
 _GAP = "  "
 _LEAST_WIDTH = 8
-_STYLES = {"complete": "green", "partial": "yellow", "error": "red", "invalid": "red"}
+_STYLES = {
+    "complete": "green",
+    "completed": "green",
+    "partial": "yellow",
+    "error": "red",
+    "failed": "red",
+    "invalid": "red",
+    "rejected": "red",
+}
 
 
 class Column(NamedTuple):
@@ -21,11 +29,13 @@ class Column(NamedTuple):
     :ivar key: of the record's value.
     :ivar head: its heading; the key by default.
     :ivar whole: never shorten it, so that an id can be copied.
+    :ivar right: a number: digits below digits.
     """
 
     key: str
     head: str = ""
     whole: bool = False
+    right: bool = False
 
     @property
     def title(self) -> str:
@@ -93,7 +103,10 @@ def _write(
 ) -> None:
     head = [[column.title for column in columns]] if first else []
     for row in head + rows:
-        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        cells = (
+            f"{cell:>{width}}" if column.right else f"{cell:<{width}}"
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        )
         print(_GAP.join(cells).rstrip())
 
 
@@ -108,7 +121,12 @@ def _draw(rows: list[list[str]], columns: Sequence[Column], widths: list[int], f
         box=None, show_header=first, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
     )
     for index, width in chosen.items():
-        table.add_column(columns[index].title, no_wrap=True, width=width)
+        table.add_column(
+            columns[index].title,
+            no_wrap=True,
+            width=width,
+            justify="right" if columns[index].right else "left",
+        )
     for row in rows:
         # Text, not str: a value such as "[red]" is no markup.
         cells = (row[index] for index in chosen)

@@ -8,14 +8,17 @@ from typing import Any
 import click
 
 from dynostore.cli._options import (
-    FunctionT,
     assured,
+    clearable,
     examples,
+    given,
     in_utc,
     json_value,
     moment,
     paged,
     require_consent,
+    settable,
+    wanted_changes,
 )
 from dynostore.cli._output import print_item, print_items, print_page
 from dynostore.cli._session import Group, Session
@@ -50,16 +53,6 @@ _FIELDS: dict[str, Any] = {
     "metadata": json_value,
 }
 _CLEARABLE = [name for name in _FIELDS if Run._meta.fields[name].null]
-
-
-def _fields(function: FunctionT) -> FunctionT:
-    """Add an option for each field that a person can set."""
-    for name, kind in reversed(_FIELDS.items()):
-        metavar = "JSON" if kind is json_value else None
-        function = click.option(f"--{name.replace('_', '-')}", name, type=kind, metavar=metavar)(
-            function
-        )
-    return function
 
 
 @click.group(cls=Group)
@@ -124,7 +117,7 @@ def show(session: Session, run_id: str, utc: bool) -> None:
 )
 @click.option("--id", "run_id", metavar="ID", help="The id, up to 64 characters; made by default.")
 @click.option("--created-at", type=moment, metavar="WHEN", help="When it began; now by default.")
-@_fields
+@settable(_FIELDS)
 @click.pass_obj
 def create(
     session: Session, /, run_id: str | None, created_at: dt.datetime | None, **values: Any
@@ -133,9 +126,9 @@ def create(
 
     It is "pending" and from "manual" where nothing is said. JSON may be given as @FILE.
     """
-    given = {name: value for name, value in values.items() if value is not None}
+    facts: Any = given(values)
     with session.store(create=True) as store:
-        run = store.runs.create(run_id=run_id, created_at=created_at, **given)
+        run = store.runs.create(run_id=run_id, created_at=created_at, **facts)
     print_item(session, run.values(), text=run.id)
 
 
@@ -146,26 +139,14 @@ def create(
     )
 )
 @click.argument("run_id", metavar="ID")
-@_fields
-@click.option(
-    "--clear",
-    multiple=True,
-    type=click.Choice(_CLEARABLE),
-    metavar="FIELD",
-    help=f"Empty a field; may be repeated. One of: {', '.join(_CLEARABLE)}.",
-)
+@settable(_FIELDS)
+@clearable(_CLEARABLE)
 @click.pass_obj
 def update(session: Session, /, run_id: str, clear: tuple[str, ...], **values: Any) -> None:
     """Change what is given of a run, and nothing else."""
-    given = {name: value for name, value in values.items() if value is not None}
-    if not given and not clear:
-        raise click.UsageError("nothing to change is given", click.get_current_context())
-    if both := set(given) & set(clear):
-        raise click.UsageError(f"{min(both)}: set and cleared", click.get_current_context())
-    given.update(dict.fromkeys(clear))
+    changes: Any = wanted_changes(values, clear)
     with session.store() as store:
-        full_id = store.runs.resolve(run_id)
-        run = store.runs.update(full_id, **given)
+        run = store.runs.update(store.runs.resolve(run_id), **changes)
     print_item(session, run.values(), text=run.id)
 
 

@@ -6,10 +6,42 @@ the same name through ``repositories``, ``cli`` and ``tests/contract``.
 """
 
 from dynostore.models.base import Record
+from dynostore.models.conversations import Conversation, Message
+from dynostore.models.history import HistoryEntry
+from dynostore.models.ideation import (
+    IdeationDraft,
+    IdeationMaturity,
+    IdeationMessage,
+    IdeationRequirement,
+    IdeationSession,
+    IdeationStory,
+)
 from dynostore.models.imports import Import
+from dynostore.models.memories import Memory
 from dynostore.models.runs import Run, RunFile
+from dynostore.models.sessions import AgentSession, SessionState
+from dynostore.models.tasks import ExecutionLog, Task
+from dynostore.models.todos import TodoList
 
-REPLICATED: tuple[type[Record], ...] = (Run, RunFile)
+REPLICATED: tuple[type[Record], ...] = (
+    Run,
+    RunFile,
+    Task,
+    ExecutionLog,
+    AgentSession,
+    SessionState,
+    TodoList,
+    HistoryEntry,
+    Memory,
+    Conversation,
+    Message,
+    IdeationSession,
+    IdeationMessage,
+    IdeationRequirement,
+    IdeationMaturity,
+    IdeationDraft,
+    IdeationStory,
+)
 """The tables that sync, parents before children."""
 
 LOCAL: tuple[type[Record], ...] = (Import,)
@@ -17,4 +49,27 @@ LOCAL: tuple[type[Record], ...] = (Import,)
 
 ALL = REPLICATED + LOCAL
 
-__all__ = ["ALL", "LOCAL", "REPLICATED", "Import", "Record", "Run", "RunFile"]
+__all__ = [
+    "ALL",
+    "LOCAL",
+    "REPLICATED",
+    "AgentSession",
+    "Conversation",
+    "ExecutionLog",
+    "HistoryEntry",
+    "IdeationDraft",
+    "IdeationMaturity",
+    "IdeationMessage",
+    "IdeationRequirement",
+    "IdeationSession",
+    "IdeationStory",
+    "Import",
+    "Memory",
+    "Message",
+    "Record",
+    "Run",
+    "RunFile",
+    "SessionState",
+    "Task",
+    "TodoList",
+]

@@ -17,9 +17,12 @@ class Record(peewee.Model):
 
     :cvar MERGES: columns in which two nodes' values need no person to choose between them, with
         the function that merges them: ``max`` or ``min``.
+    :cvar NATURAL_KEY: the fields of parent and natural key that the id must be derived from, so
+        that the pair exists once without a UNIQUE index; None where the id is free.
     """
 
     MERGES: ClassVar[Mapping[str, str]] = {}
+    NATURAL_KEY: ClassVar[tuple[str, str] | None] = None
 
     class Meta:
         legacy_table_names = False

@@ -6,7 +6,35 @@ it. Repositories do not call each other.
 """
 
 from dynostore.repositories.base import Page, Refused
+from dynostore.repositories.conversations import ConversationRepository, Conversations
+from dynostore.repositories.history import History, HistoryRepository
+from dynostore.repositories.ideation import Ideation, IdeationRepository
 from dynostore.repositories.imports import ImportRepository, Imports
+from dynostore.repositories.memories import Memories, MemoryRepository
 from dynostore.repositories.runs import RunRepository, Runs
+from dynostore.repositories.sessions import SessionRepository, Sessions
+from dynostore.repositories.tasks import TaskRepository, Tasks
+from dynostore.repositories.todos import TodoRepository, Todos
 
-__all__ = ["ImportRepository", "Imports", "Page", "Refused", "RunRepository", "Runs"]
+__all__ = [
+    "ConversationRepository",
+    "Conversations",
+    "History",
+    "HistoryRepository",
+    "Ideation",
+    "IdeationRepository",
+    "ImportRepository",
+    "Imports",
+    "Memories",
+    "MemoryRepository",
+    "Page",
+    "Refused",
+    "RunRepository",
+    "Runs",
+    "SessionRepository",
+    "Sessions",
+    "TaskRepository",
+    "Tasks",
+    "TodoRepository",
+    "Todos",
+]

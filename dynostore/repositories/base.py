@@ -7,7 +7,8 @@ import dataclasses
 import datetime as dt
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import peewee
@@ -22,6 +23,7 @@ from dynostore.fields import (
     check_text,
     time_text,
 )
+from dynostore.ids import derived_id
 from dynostore.models.base import Record, checked, key_field
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -90,6 +92,46 @@ def check_window(limit: int, offset: int = 0) -> None:
             raise errors.InvalidValue(name, str(exc)) from None
 
 
+def refuse_others(values: Mapping[str, Any], allowed: Any) -> None:
+    """Refuse what a verb's signature does not name; Python lets it through a TypedDict.
+
+    :raises InvalidValue: names the first one.
+    """
+    for name in values:
+        if name not in allowed.__annotations__:
+            raise errors.InvalidValue(name, "is not set by this verb")
+
+
+def filtered(
+    query: Any,
+    time: peewee.Field,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+    **wanted: Any,
+) -> Any:
+    """Keep the rows whose columns have the wanted values; None wants nothing.
+
+    :param since: keep those whose ``time`` is at or after; aware.
+    :param until: keep those whose ``time`` is before; aware.
+    :raises InvalidValue: names the filter that could fit no row.
+    """
+    model = time.model
+    given = {name: value for name, value in wanted.items() if value is not None}
+    for name, value in checked(model, given).items():
+        query = query.where(getattr(model, name) == value)
+    bounds = {}
+    for name, value in (("since", since), ("until", until)):
+        try:
+            bounds[name] = None if value is None else UtcTimeField().check(value)
+        except ValueError as exc:
+            raise errors.InvalidValue(name, str(exc)) from None
+    if bounds["since"] is not None:
+        query = query.where(time >= bounds["since"])
+    if bounds["until"] is not None:
+        query = query.where(time < bounds["until"])
+    return query
+
+
 class Repository:
     """The base of a family's repository.
 
@@ -102,7 +144,7 @@ class Repository:
 
     def __init__(self, database: StoreDatabase) -> None:
         self._db = database
-        self._upserts: dict[tuple[type[Record], int], str] = {}
+        self._texts: dict[tuple[type[Record], int, bool], str] = {}
 
     def put_many(self, records: Iterable[Record]) -> list[Refused]:
         """Write whole records as they are given: times, versions and all.
@@ -124,7 +166,7 @@ class Repository:
                 if model not in by_model:
                     raise errors.InvalidValue("records", f"{model.__name__} is of another family")
                 try:
-                    row = checked(model, _complete(record))
+                    row = _checked_whole(record)
                 except errors.InvalidValue as exc:
                     refused.append(Refused(record, str(exc)))
                 else:
@@ -153,28 +195,41 @@ class Repository:
         middle = len(rows) // 2
         return self._put_rows(model, rows[:middle]) + self._put_rows(model, rows[middle:])
 
+    def _insert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
+        """Insert checked rows; columns that a row does not name are NULL."""
+        self._write_rows(model, rows, replace=False)
+
     def _upsert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
+        """Insert checked rows, or replace those of their keys; no key may be given twice."""
+        self._write_rows(model, rows, replace=True)
+
+    def _write_rows(
+        self, model: type[Record], rows: list[dict[str, Any]], *, replace: bool
+    ) -> None:
         convert = [(field.name, field.db_value) for field in model._meta.sorted_fields]
         start = 0
         for size in _STATEMENT_ROWS:
             while len(rows) - start >= size:
                 part = rows[start : start + size]
-                values = [to_db(row[name]) for row in part for name, to_db in convert]
-                self._db.execute_sql(self._upsert_text(model, size), values)
+                values = [to_db(row.get(name)) for row in part for name, to_db in convert]
+                self._db.execute_sql(self._text(model, size, replace), values)
                 start += size
 
-    def _upsert_text(self, model: type[Record], size: int) -> str:
+    def _text(self, model: type[Record], size: int, replace: bool) -> str:
         """Give the statement that writes so many rows."""
         # Kept: Peewee takes longer to write it than a database to run it.
-        text = self._upserts.get((model, size))
+        text = self._texts.get((model, size, replace))
         if text is None:
             fields = model._meta.sorted_fields
-            # Never INSERT OR REPLACE: it deletes the row first, and its children with it.
-            query = model.insert_many([{field.name: None for field in fields}] * size).on_conflict(
-                conflict_target=[key_field(model)],
-                preserve=[field for field in fields if not field.primary_key],
-            )
-            text = self._upserts[model, size] = self._db.get_sql_context().sql(query).query()[0]
+            query = model.insert_many([{field.name: None for field in fields}] * size)
+            if replace:
+                # Never INSERT OR REPLACE: it deletes the row first, and its children with it.
+                query = query.on_conflict(
+                    conflict_target=[key_field(model)],
+                    preserve=[field for field in fields if not field.primary_key],
+                )
+            text = self._db.get_sql_context().sql(query).query()[0]
+            self._texts[model, size, replace] = text
         return text
 
     def _why(self, model: type[Record], row: dict[str, Any]) -> str | None:
@@ -188,13 +243,73 @@ class Repository:
                 return f"{field.column_name}: there is no {row[field.name]!r} in {table}"
         return None
 
+    def _existing(
+        self, model: type[RecordT], key: Any, missing: type[errors.NotFound], *, lock: bool = False
+    ) -> RecordT:
+        """Give the record of exactly this key.
+
+        :param lock: let nobody else change the row until the transaction ends.
+        :raises NotFound: the given kind; also for a key that no record can have.
+        """
+        field = key_field(model)
+        try:
+            query = model.select().where(field == field.check(key))
+        except ValueError:  # the drivers raise errors of their own for some text
+            raise missing.of(key) from None
+        found = self._first(query.for_update() if lock and self._db.for_update else query)
+        if found is None:
+            raise missing.of(key)
+        return found  # type: ignore[no-any-return]
+
+    def _page(
+        self,
+        query: Any,
+        time: peewee.Field,
+        *,
+        limit: int,
+        after: str | None,
+        offset: int = 0,
+        oldest_first: bool = False,
+    ) -> Page[Any]:
+        """Give a page of a query on one table, newest ``time`` first, then by descending key.
+
+        :param oldest_first: the other way round, keys too.
+        :raises InvalidValue: the window is none, or ``after`` is no cursor.
+        """
+        check_window(limit, offset)
+        key = key_field(time.model)
+        if after is not None:
+            moment, place = parse_cursor(after)
+            try:
+                place = key.check(place)
+            except ValueError as exc:  # of a list with keys of another kind
+                raise errors.InvalidValue("after", str(exc)) from None
+            # The plain bound first: an index is entered there, and by an OR it would not be.
+            if oldest_first:
+                query = query.where((time >= moment) & ((time > moment) | (key > place)))
+            else:
+                query = query.where((time <= moment) & ((time < moment) | (key < place)))
+        order = (time, key) if oldest_first else (time.desc(), key.desc())
+        with self._db.reading():
+            found = [*query.order_by(*order).offset(offset).limit(limit + 1).execute(self._db)]
+        if len(found) <= limit:
+            return Page(found, None)
+        last = found[limit - 1]
+        return Page(found[:limit], cursor_after(getattr(last, time.name), last.get_id()))
+
     def _first(self, query: Any) -> Any:
         with self._db.reading():
             return next(iter(query.limit(1).execute(self._db)), None)
 
-    def _full_id(self, model: type[RecordT], prefix: str) -> str:
+    def _full_id(
+        self,
+        model: type[RecordT],
+        prefix: str,
+        missing: type[errors.NotFound] | None = None,
+    ) -> str:
         """Give the one id that begins with ``prefix``; a whole id is the beginning of itself.
 
+        :param missing: the error for no such id, where it is not the family's.
         :raises NotFound: the family's; no id begins so.
         :raises AmbiguousId: several do.
         :raises InvalidValue: an empty prefix, or one that no id can have.
@@ -206,26 +321,46 @@ class Repository:
             raise errors.InvalidValue(key.column_name, str(exc)) from None
         if not prefix:
             raise errors.InvalidValue(key.column_name, "must not be empty")
-        # Not LIKE, which folds case in SQLite: "Run" would find "run-1".
-        if isinstance(key, UuidField):
-            prefix = prefix.lower()
-            begins_so = peewee.fn.SUBSTR(key.cast("TEXT"), 1, len(prefix)) == prefix
-        else:
-            begins_so = (key >= prefix) & (key < prefix + _LAST_CHARACTER)
-        with self._db.reading():
-            query = (
-                model.select(key).where(begins_so).order_by(key).limit(6).tuples().execute(self._db)
-            )
-            found = [row[0] for row in query]
+        found = []
+        if (bounds := _bounds(key, prefix)) is not None:
+            query = model.select(key).where((key >= bounds[0]) & (key <= bounds[1]))
+            with self._db.reading():
+                rows = query.order_by(key).limit(6).tuples().execute(self._db)
+                found = [str(row[0]) for row in rows]
         if prefix in found or len(found) == 1:
-            return prefix if prefix in found else str(found[0])
+            return prefix if prefix in found else found[0]
         name = model._meta.table_name
         if not found:
-            raise self.NOT_FOUND(f"{name}: there is no {prefix!r}", id=prefix)
-        shown = ", ".join(str(i) for i in found[:5]) + (", ..." if len(found) > 5 else "")
+            error = missing or self.NOT_FOUND
+            raise error(f"{name}: there is no {prefix!r}", hint=error.found_by, id=prefix)
+        shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
         raise errors.AmbiguousId(f"{name}: {prefix!r} is the beginning of {shown}", ids=found)
+
+
+def _bounds(key: peewee.Field, prefix: str) -> tuple[str, str] | None:
+    """Give the least and the greatest key that begin so; None where no key can.
+
+    Not LIKE, which folds case in SQLite ("Run" would find "run-1") and reads the whole table.
+    """
+    if not isinstance(key, UuidField):
+        return prefix, prefix + _LAST_CHARACTER
+    digits = prefix.replace("-", "").lower()
+    if not 0 < len(digits) <= 32 or not set(digits) <= set("0123456789abcdef"):
+        return None
+    return str(uuid.UUID(f"{digits:0<32}")), str(uuid.UUID(f"{digits:f<32}"))
 
 
 def _complete(record: Record) -> dict[str, Any]:
     data = record.__data__
     return {name: data.get(name) for name in type(record)._meta.fields}
+
+
+def _checked_whole(record: Record) -> dict[str, Any]:
+    model = type(record)
+    row = checked(model, _complete(record))
+    if model.NATURAL_KEY is not None:
+        parent, name = model.NATURAL_KEY
+        table, key = model._meta.table_name, key_field(model).name
+        if row[key] != derived_id(table, str(row[parent]), str(row[name])):
+            raise errors.InvalidValue(key, f"is not the one derived from {parent} and {name}")
+    return row

@@ -18,7 +18,19 @@ Run = Callable[..., CompletedProcess[str]]
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "CHANGELOG.md", *(f"docs/{p.name}" for p in sorted(ROOT.glob("docs/*.md")))]
-EXAMPLES = ["README.md", "docs/runs.md", "docs/durability.md", "docs/upgrades.md"]
+EXAMPLES = [
+    "README.md",
+    "docs/runs.md",
+    "docs/tasks.md",
+    "docs/sessions.md",
+    "docs/conversations.md",
+    "docs/ideation.md",
+    "docs/reports.md",
+    "docs/async.md",
+    "docs/schemas.md",
+    "docs/durability.md",
+    "docs/upgrades.md",
+]
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -18,6 +18,7 @@ from dynostore.errors import InvalidValue
 from dynostore.fields import (
     INT64_MAX,
     INT64_MIN,
+    FlagField,
     JsonField,
     RealField,
     StringField,
@@ -40,6 +41,7 @@ class Sample(Record):
     string = StringField(max_length=20, null=True)
     number = WholeNumberField(null=True)
     real = RealField(null=True)
+    flag = FlagField(null=True)
     time = UtcTimeField(null=True)
     json = JsonField(null=True)
     uuid = UuidField(null=True)
@@ -136,6 +138,11 @@ def test_every_double_comes_back(sample_database: Any, value: float) -> None:
 @pytest.mark.parametrize("value", [1e308, 5e-324, -0.0, 0.1, 1 / 3, 2.2250738585072014e-308, 7])
 def test_doubles_at_the_edges_come_back(sample_database: Any, value: float) -> None:
     assert round_trip(sample_database, "real", value) == value
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_both_flags_come_back(sample_database: Any, value: bool) -> None:
+    assert round_trip(sample_database, "flag", value) is value
 
 
 @repeatable
@@ -240,6 +247,7 @@ BAD: dict[str, list[Any]] = {
     "string": ["x" * 21, "é" * 21, "\0", "\udc00", 5],
     "number": [INT64_MAX + 1, INT64_MIN - 1, 1.0, "1", True, math.nan],
     "real": [math.nan, math.inf, -math.inf, 10**400, "1", True],
+    "flag": [0, 1, 2, "true", "", 1.0],
     "time": [dt.datetime(2026, 1, 1), dt.date(2026, 1, 1), "2026-01-01T00:00:00+00:00", 0],
     "json": [
         math.nan,

@@ -89,6 +89,15 @@ def test_settings_come_from_the_profile_whoever_names_the_place(here: Path) -> N
     assert config.locate("x.db", profile="bare", environ={}).settings == config.Settings()
 
 
+def test_all_states_are_kept_unless_the_profile_says_how_many(here: Path) -> None:
+    path = write(here / "other.yaml", "profiles: {a: {keep_states: 5}, b: {}}")
+    kept = {
+        name: config.locate("x.db", profile=name, config=path, environ={}).settings.keep_states
+        for name in "ab"
+    }
+    assert kept == {"a": 5, "b": None}
+
+
 def test_the_real_environment_is_asked(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNOSTORE_URL", "from-environment.db")
     assert config.locate().url == "from-environment.db"
@@ -148,6 +157,9 @@ def test_without_a_directory_or_home_the_default_is_found(
         ("profiles: {a: {pool_max: 5.5}}", "profiles.a.pool_max: int expected"),
         ("profiles: {a: {pool_max: true}}", "profiles.a.pool_max: int expected"),
         ("profiles: {a: {pool_max: 0}}", "profiles.a.pool_max: at least 1"),
+        ("profiles: {a: {keep_states: 0}}", "profiles.a.keep_states: at least 1"),
+        ("profiles: {a: {keep_states: -1}}", "profiles.a.keep_states: -1 is not between"),
+        ("profiles: {a: {keep_states: all}}", "profiles.a.keep_states: int expected"),
         ("profiles: {a: {pool_min: -1}}", "profiles.a.pool_min: -1 is not between"),
         ("profiles: {a: {busy_timeout_s: x}}", "profiles.a.busy_timeout_s: int or float"),
         ("profiles: {a: {busy_timeout_s: .nan}}", "profiles.a.busy_timeout_s: nan is not"),

@@ -15,6 +15,7 @@ from dynostore.fields import (
     UuidField,
     WholeNumberField,
     json_text,
+    time_after,
     time_text,
     utc_now,
 )
@@ -25,6 +26,15 @@ NOON = dt.datetime(2026, 1, 2, 12, tzinfo=dt.UTC)
 
 def test_now_is_aware_and_utc() -> None:
     assert utc_now().utcoffset() == dt.timedelta(0)
+
+
+def test_a_time_after_another_is_now_or_the_next_microsecond_and_never_before_it() -> None:
+    before = utc_now()
+    assert before <= time_after(NOON.replace(year=2020)) <= utc_now()
+    future = utc_now() + dt.timedelta(days=400)
+    assert time_after(future) == future + dt.timedelta(microseconds=1)
+    latest = dt.datetime.max.replace(tzinfo=dt.UTC)
+    assert time_after(latest) == latest
 
 
 def test_time_text_is_utc_with_microseconds_and_offset() -> None:
