@@ -1,7 +1,8 @@
 """``dynostore demo``: the main job on sample data, by the commands that a person would type.
 
 The steps are the real commands, run in this process, so that what is shown cannot differ from what
-they do. Nothing outside a temporary directory is touched, and nothing is left running.
+they do. Nothing outside a temporary directory is touched, and nothing is left running; with
+``--seed-only`` there is no tour, and the store that the command would use gets sample records.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ import click
 
 from dynostore import errors
 from dynostore.cli import cli
-from dynostore.cli._options import examples
+from dynostore.cli._options import assured, examples, require_consent
 from dynostore.cli._output import print_items
 from dynostore.cli._session import Command, Session
 from dynostore.cli._tables import Column, print_table
 from dynostore.samples import legacy_runs
+from dynostore.samples.seed import families_in, seed
 from dynostore.store import Store
 
 _STORE = "runs.db"
@@ -51,21 +53,53 @@ _COLUMNS = (
 )
 
 
-@click.command(cls=Command, epilog=examples("dynostore demo", "dynostore --json demo"))
+_SEED_COLUMNS = (Column("table"), Column("records"))
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "dynostore demo",
+        "dynostore --json demo",
+        "dynostore --db sample.db demo --seed-only",
+    ),
+)
+@click.option("--seed-only", is_flag=True, help="Only write sample records, into your store.")
+@assured
 @click.pass_obj
-def demo(session: Session) -> None:
+def demo(session: Session, seed_only: bool, yes: bool) -> None:
     """Show the main job on sample data, with a real Postgres.
 
     Takes over a few runs of an older tool, lists them, sends them to a Postgres server that is
     started for the purpose, and asks that server by SQL. All of it happens in a temporary
     directory, which is removed; the server is stopped. Needs the extra "demo".
+
+    With --seed-only nothing of that: the store, made if need be, gets sample records of every
+    family, for a look at lists and reports. Where it holds records this must be confirmed. Done
+    again, it makes no second copy: the samples move to the current time.
     """
+    if seed_only:
+        _seed(session, yes)
+        return
+    if yes:
+        raise click.UsageError("--yes goes with --seed-only", click.get_current_context())
     _require_extra()
     with _terminable(), _workplace() as directory, _server(directory / "server") as url:
         tour = _Tour(session)
         with contextlib.chdir(directory), _environment(DYNOSTORE_URL=_STORE, DYNOSTORE_REMOTE=url):
             _guide(tour, directory, url)
     tour.end()
+
+
+def _seed(session: Session, yes: bool) -> None:
+    with session.store(create=True) as store:
+        if held := families_in(store):
+            what = f"{store.place.shown}: holds records ({', '.join(held)}); would add samples"
+            require_consent(session, what, yes)
+        counts = seed(store)
+    items = ({"table": table, "records": count} for table, count in counts.items())
+    print_items(session, items, _SEED_COLUMNS)
+    session.note("look around: dynostore tasks list; dynostore report by-status")
 
 
 def _guide(tour: _Tour, directory: Path, url: str) -> None:

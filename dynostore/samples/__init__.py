@@ -1,7 +1,8 @@
-"""Demo data, shipped with the package: invented runs in the formats of the older tools.
+"""Demo data, shipped with the package: an older tool's files, and records of every family.
 
-To add some: put files below a directory here, name it in ``package_data`` (setup.cfg), and give its
-path with a function as below.
+To add files: put them below a directory here, name it in ``package_data`` (setup.cfg), and give its
+path with a function as below. To add records of a family: write ``samples/NAME.py`` with a function
+``records(now)``, as the others have it, and name it in :mod:`dynostore.samples.seed`.
 """
 
 from __future__ import annotations
