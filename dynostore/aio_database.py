@@ -46,6 +46,17 @@ async def to_the_end(awaitable: Awaitable[Any]) -> None:
     work.result()
 
 
+async def undivided(awaitable: Awaitable[Any]) -> Any:
+    """Await something to its end; only then say that this task was cancelled meanwhile."""
+    work = asyncio.ensure_future(awaitable)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        with contextlib.suppress(Exception):  # who is cancelled does not ask how it ended
+            await to_the_end(work)
+        raise
+
+
 class AsyncCommon(CommonDatabase):
     """What both kinds share: connections that come from a pool for one verb, and go back."""
 

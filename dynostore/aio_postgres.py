@@ -17,9 +17,10 @@ from dynostore.aio_database import (
     pwasyncio,
     require_driver,
     to_the_end,
+    undivided,
 )
 from dynostore.database import POSTGRES_TYPES, session_settings
-from dynostore.driver_errors import translate
+from dynostore.driver_errors import translate, undone
 from dynostore.fields import UtcTimeField
 
 # What libpq does by itself and asyncpg would send to the server as a setting.
@@ -38,17 +39,30 @@ _WITHOUT_ROWS = re.compile(
     r"(?!.*\bRETURNING\b)",
     re.IGNORECASE | re.DOTALL,
 )
+_BOUNDARY = re.compile(r"\s*(?:BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
+_WAITS_FOR_NOBODY = re.compile(
+    r"\s*(?:SELECT|WITH)\b(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE|SHARE)\b)", re.IGNORECASE | re.DOTALL
+)
 
 
 class _ServerConnection(pwasyncio.AsyncPostgresqlConnection):  # type: ignore[misc]  # untyped base
     """A connection that gives rows and counts as psycopg2 does."""
 
+    def __init__(self, connection: Any, shown: str) -> None:
+        super().__init__(connection)
+        self.shown = shown
+
     async def _execute(self, sql: str, params: Any = None) -> Any:
         inside = self.conn.is_in_transaction()
+        work = self._execute_once(sql, params or ())
         try:
-            return await self._execute_once(sql, params or ())
+            # A statement that the server is asked to give up fails, and takes the transaction with
+            # it: a savepoint brings back the writing verbs, and nothing the reading ones.
+            if _BOUNDARY.match(sql) or (inside and _WAITS_FOR_NOBODY.match(sql)):
+                return await undivided(work)
+            return await work
         except asyncio.CancelledError:
-            if not inside:  # it may have been the statement that begins a transaction
+            if not inside:  # if it began a transaction, nobody will know
                 await to_the_end(self._roll_back())
             raise
         except OSError as exc:
@@ -58,7 +72,10 @@ class _ServerConnection(pwasyncio.AsyncPostgresqlConnection):  # type: ignore[mi
         if params:
             sql = self._translate_placeholders(sql)
         if _WITHOUT_ROWS.match(sql):
-            last = (await self.conn.execute(sql, *params)).rpartition(" ")[2]
+            done = await self.conn.execute(sql, *params)
+            if done == "ROLLBACK" and sql.lstrip().upper().startswith("COMMIT"):
+                raise undone(self.shown)
+            last = done.rpartition(" ")[2]
             return pwasyncio.CursorAdapter(rowcount=int(last) if last.isdigit() else -1)
         # Not prepared by hand, as pwasyncio does, which costs two more trips to the server.
         records = await self.conn.fetch(sql, *params)
@@ -69,11 +86,12 @@ class _ServerConnection(pwasyncio.AsyncPostgresqlConnection):  # type: ignore[mi
         )
 
     async def _roll_back(self) -> None:
-        # A connection that is lost, or has nothing to roll back, is in no transaction either.
+        # A connection that is lost is in no transaction either.
         with contextlib.suppress(
             OSError, pwasyncio.asyncpg.PostgresError, pwasyncio.asyncpg.InterfaceError
         ):
-            await self.conn.execute("ROLLBACK")
+            if self.conn.is_in_transaction():
+                await self.conn.execute("ROLLBACK")
 
 
 async def _speak_text(connection: Any) -> None:
@@ -151,14 +169,14 @@ class AsyncPostgresServer(AsyncCommon, pwasyncio.AsyncPostgresqlDatabase):  # ty
         with self._connecting():
             try:
                 async with asyncio.timeout(self.settings.busy_timeout_s + self._connect_timeout_s):
-                    return _ServerConnection(await pool.acquire())
+                    return _ServerConnection(await pool.acquire(), self.shown)
             except TimeoutError as exc:
                 if pool.get_idle_size() == 0 and pool.get_size() == pool.get_max_size():
                     raise self._none_free(self._pool_size) from exc
                 raise
 
     async def _pool_release(self, connection: _ServerConnection) -> None:
-        if not connection.stale() and connection.conn.is_in_transaction():
+        if not connection.stale():
             await connection._roll_back()
         await self._pool.release(connection.conn)
 

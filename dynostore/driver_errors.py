@@ -106,6 +106,17 @@ def translate(exc: BaseException, shown: str) -> errors.DynostoreError:
     return kind(f"{shown}: {text}", hint=hint, sqlstate=code)
 
 
+def undone(shown: str) -> errors.DynostoreError:
+    """Give the error for a transaction that Postgres undoes while it is told to commit it.
+
+    That is its answer to COMMIT after any failed statement, and no error of its own.
+    """
+    return errors.DynostoreError(
+        f"{shown}: nothing of the transaction was written, since a statement in it had failed",
+        hint="let the first error end the transaction",
+    )
+
+
 def _from_sqlite(exc: sqlite3.Error, shown: str) -> errors.DynostoreError:
     name = getattr(exc, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):

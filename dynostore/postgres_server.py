@@ -13,7 +13,7 @@ from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 
 from dynostore import config, errors
 from dynostore.connections import CommonDatabase, databases, inherited
-from dynostore.driver_errors import connection_failure
+from dynostore.driver_errors import connection_failure, undone
 
 POSTGRES_TYPES = {
     **peewee.PostgresqlDatabase.field_types,
@@ -23,6 +23,8 @@ POSTGRES_TYPES = {
     "INT": "BIGINT",
     "SMALLINT": "BIGINT",
 }
+
+_IN_ERROR = 3  # psycopg2.extensions.TRANSACTION_STATUS_INERROR, which is libpq's PQTRANS_INERROR
 
 
 class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[misc]  # untyped base
@@ -125,6 +127,13 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
                 self._state.verbs = depth
                 if depth == 0 and not self.in_transaction():
                     self.close()
+
+    def commit(self) -> None:
+        """Commit, or say that an error inside has undone the transaction already."""
+        connection = self._state.conn
+        if connection is not None and connection.info.transaction_status == _IN_ERROR:
+            raise undone(self.shown)
+        super().commit()
 
     def forget_inherited(self) -> None:
         """Start anew in a forked child, leaving the parent's sessions alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import inspect
 import logging
@@ -322,6 +323,107 @@ def test_a_verb_may_be_given_up_inside_a_transaction_that_goes_on(store_url: str
                             await store.runs.create(run_id=f"gone{count}")
                 await store.runs.create(run_id="kept too")
             assert {"kept", "kept too"} <= set(await ids(store))
+
+    run(main)
+
+
+def test_a_transaction_whose_beginning_is_cancelled_was_not_begun(store_url: str) -> None:
+    def work(verbs: Verbs, number: int) -> None:
+        with verbs.database.reading():  # which holds the connection on
+            with contextlib.suppress(asyncio.CancelledError):
+                verbs.runs.create(run_id=f"a{number}")
+            verbs.runs.create(run_id=f"b{number}")
+
+    async def main() -> None:
+        async with await opened(store_url, busy_timeout_s=2) as store:
+            assert await ids(store) == []  # from now on there is a connection
+            cut = 0
+            for number in range(30):
+                task = asyncio.create_task(store.run(functools.partial(work, number=number)))
+                await steps(number)
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+                    cut += f"a{number}" not in await ids(store)
+                    assert f"b{number}" in await ids(store)
+            assert cut > 0
+
+    run(main)
+
+
+SLOW_COMMIT = """
+    CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER pause AFTER INSERT ON runs DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION pause()
+"""
+
+
+def test_a_commit_that_is_cancelled_ends_its_transaction(postgres: Any, postgres_url: str) -> None:
+    def work(verbs: Verbs) -> None:
+        with verbs.database.reading():  # which holds the connection on
+            with pytest.raises(asyncio.CancelledError):
+                verbs.runs.create(run_id="a")
+            verbs.runs.create(run_id="b")
+
+    def commits(verbs: Verbs) -> bool:
+        sql = "SELECT 1 FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'PgSleep'"
+        with verbs.database.reading():
+            return verbs.database.execute_sql(sql).fetchone() is not None
+
+    async def main() -> None:
+        async with AsyncStore.open(postgres_url) as store:
+            postgres.execute(SLOW_COMMIT, urlsplit(postgres_url).path[1:])
+            task = asyncio.create_task(store.run(work))
+            while not await store.run(commits):
+                assert not task.done()
+            task.cancel()
+            await task
+            assert await ids(store) == ["a", "b"]
+
+    run(main)
+
+
+def test_a_reading_verb_may_be_given_up_inside_a_transaction_that_goes_on(
+    postgres_url: str,
+) -> None:
+    def read(verbs: Verbs) -> None:
+        with verbs.database.reading():
+            verbs.database.execute_sql("SELECT pg_sleep(0.2)")
+
+    async def main() -> None:
+        async with AsyncStore.open(postgres_url) as store:
+            async with store.transaction():
+                await store.runs.create(run_id="before")
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await store.run(read)
+                await store.runs.create(run_id="after")
+            assert await ids(store) == ["after", "before"]
+
+    run(main)
+
+
+def test_a_transaction_that_an_error_has_undone_does_not_end_as_if_it_were_kept(
+    postgres_url: str,
+) -> None:
+    def fail(verbs: Verbs) -> None:
+        with verbs.database.reading():
+            verbs.database.execute_sql("SELECT 1 / 0")
+
+    async def go_on_after_an_error(store: AsyncStore) -> None:
+        async with store.transaction():
+            await store.runs.create(run_id="r")
+            with pytest.raises(errors.ConstraintFailed):
+                await store.run(fail)
+
+    async def main() -> None:
+        async with AsyncStore.open(postgres_url) as store:
+            with pytest.raises(errors.DynostoreError, match="nothing of the transaction"):
+                await go_on_after_an_error(store)
+            assert await ids(store) == []
+            await store.runs.create(run_id="s")
+            assert await ids(store) == ["s"]
 
     run(main)
 

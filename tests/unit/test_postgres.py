@@ -283,6 +283,24 @@ def test_a_restarted_server_costs_at_most_the_verb_that_was_running(
         store.runs.create(run_id="after")
 
 
+def test_a_transaction_that_an_error_has_undone_does_not_end_as_if_it_were_kept(
+    postgres_url: str,
+) -> None:
+    def go_on_after_an_error(store: Store) -> None:
+        with store.transaction():
+            store.runs.create(run_id="r")
+            with pytest.raises(errors.ConstraintFailed), store.database.reading():
+                store.database.execute_sql("SELECT 1 / 0")
+
+    with Store.open(postgres_url, warm=False) as store:
+        with pytest.raises(errors.DynostoreError, match="nothing of the transaction"):
+            go_on_after_an_error(store)
+        assert store.runs.count() == 0
+        with store.transaction():
+            store.runs.create(run_id="s")
+        assert store.runs.count() == 1
+
+
 def test_sessions_speak_our_forms_whatever_the_server_defaults_to(
     postgres: Any, postgres_url: str
 ) -> None:
