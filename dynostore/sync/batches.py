@@ -1,13 +1,10 @@
-"""The changed rows of one snapshot, in batches of COPY text, read ahead of the network."""
+"""The changed rows of one snapshot, in batches of COPY text."""
 
 from __future__ import annotations
 
 import dataclasses
-import queue
 import sqlite3
-import threading
 from collections.abc import Iterator
-from typing import Any
 
 from dynostore.sync.tables import Table, literal
 from dynostore.sync.wire import (
@@ -21,7 +18,6 @@ from dynostore.sync.wire import (
 )
 
 _CHUNK_ROWS = 1000
-_READ_AHEAD = 1
 _CACHE_KIB = 32 * 1024
 
 
@@ -227,46 +223,3 @@ def _reject(reader: sqlite3.Connection, table: Table, key: str, poison: Poison) 
     if stored:
         poison = explain(column, stored[0], poison)
     return Reject(key, poison.column, poison.value, poison.sqlstate, poison.message)
-
-
-class ReadAhead:
-    """Runs an iterator in a thread, a bounded number of items ahead of who uses them."""
-
-    def __init__(self, items: Iterator[Batch]) -> None:
-        self._items = items
-        self._queue: queue.Queue[Any] = queue.Queue(_READ_AHEAD)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._fill, name="dynostore-read-ahead", daemon=True)
-
-    def __enter__(self) -> ReadAhead:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stop.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.05)
-            except queue.Empty:
-                continue
-        self._thread.join()
-
-    def __iter__(self) -> Iterator[Batch]:
-        while True:
-            item = self._queue.get()
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def _fill(self) -> None:
-        try:
-            for item in self._items:
-                if self._stop.is_set():
-                    return
-                self._queue.put(item)
-        except BaseException as exc:  # raised again where the items are used
-            self._queue.put(exc)
-        else:
-            self._queue.put(None)

@@ -12,11 +12,13 @@ from typing import Any
 
 from dynostore.driver_errors import sqlstate
 from dynostore.sync import statements
-from dynostore.sync.acknowledge import Outcome, acknowledge
-from dynostore.sync.batches import Batch, Limits, ReadAhead, Reject, changed_rows
+from dynostore.sync.acknowledge import acknowledge
+from dynostore.sync.batches import Batch, Limits, Reject, changed_rows
 from dynostore.sync.changes import HISTORY_KEPT, LocalFile
 from dynostore.sync.journal import Pending, new_token
+from dynostore.sync.read_ahead import ReadAhead
 from dynostore.sync.server import Server, Verdict
+from dynostore.sync.verdicts import Outcome
 from dynostore.sync.wire import shown, stored_values
 
 Progress = Callable[[str, int], None]
@@ -99,7 +101,7 @@ class Push:
         rows = 0
         with (
             self._local.snapshot() as (reader, marker),
-            ReadAhead(changed_rows(reader, marker, self._scope, self._limits)) as batches,
+            ReadAhead.of(changed_rows(reader, marker, self._scope, self._limits)) as batches,
             ThreadPoolExecutor(1, "dynostore-send") as sender,
         ):
             self._settled = time.perf_counter()
