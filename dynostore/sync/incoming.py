@@ -60,13 +60,55 @@ def _parts(keys: list[str], size: int) -> Iterator[list[str]]:
         yield keys[start : start + size]
 
 
-class Incoming:
-    """Writes what the server holds into the file, inside the caller's applying transaction."""
+class ParentsWanted(Exception):
+    """Parents are missing here that were not fetched yet; nothing may be committed."""
 
-    def __init__(self, local: LocalFile, server: Server, writer: sqlite3.Connection) -> None:
-        self._local = local
+
+class Parents:
+    """The server's rows that arriving ones refer to, fetched between local transactions.
+
+    A transaction that finds one missing is given up, the rows are fetched, and it begins again: no
+    writer of the file waits for the network. There are as many rounds as generations are missing.
+    """
+
+    def __init__(self, server: Server) -> None:
         self._server = server
+        self._fetched: dict[str, dict[str, Held | None]] = {}
+        self._wanted: dict[str, tuple[Table, set[str]]] = {}
+
+    def get(self, table: Table, key: str) -> Held | None:
+        """Give what the server holds; None where that is nothing, or has yet to be fetched."""
+        known = self._fetched.setdefault(table.name, {})
+        if key not in known:
+            self._wanted.setdefault(table.name, (table, set()))[1].add(key)
+        return known.get(key)
+
+    def require(self) -> None:
+        """Make sure that all that was asked for was there.
+
+        :raises ParentsWanted: :meth:`fetch`, and do it again.
+        """
+        if self._wanted:
+            raise ParentsWanted
+
+    def fetch(self) -> None:
+        """Ask the server for what was wanted, outside any local transaction."""
+        for table, keys in self._wanted.values():
+            found = held(self._server, table, keys)
+            self._fetched[table.name].update({key: found.get(key) for key in keys})
+        self._wanted.clear()
+
+
+class Incoming:
+    """Writes what the server holds into the file, inside the caller's applying transaction.
+
+    Before it commits, the caller asks ``parents`` whether all of them were there.
+    """
+
+    def __init__(self, local: LocalFile, writer: sqlite3.Connection, parents: Parents) -> None:
+        self._local = local
         self._writer = writer
+        self._parents = parents
         self.restored_parents: list[tuple[Table, str]] = []
 
     def take(self, table: Table, key: str, row: Held) -> None:
@@ -88,6 +130,25 @@ class Incoming:
             self._write(table, row.values)
         self._local.set_bases(self._writer, [(table.name, key, row.revision, row.seq)])
 
+    def merge(self, table: Table, key: str, row: Held) -> None:
+        """Bring what a merge made of a row into its newer version here, which then builds on it.
+
+        A row that was deleted here meanwhile stays so, and its base stays: who deleted it had not
+        seen what the other node wrote.
+        """
+        merging = [
+            (f"{c.quoted} = {c.merge}(coalesce({c.quoted}, ?), coalesce(?, {c.quoted}))", value)
+            for c, value in zip(table.columns, row.values or (), strict=True)
+            if c.merge
+        ]
+        done = self._writer.execute(
+            f"UPDATE {table.quoted} SET {', '.join(sql for sql, _ in merging)}"
+            f" WHERE {table.key.quoted} = ?",
+            [*(v for _, value in merging for v in (value, value)), key],
+        )
+        if done.rowcount:
+            self._local.set_bases(self._writer, [(table.name, key, row.revision, row.seq)])
+
     def _write(self, table: Table, values: list[Any]) -> None:
         # Never INSERT OR REPLACE: it deletes the row first, and its children with it.
         others = [c.quoted for c in table.columns if c.name != table.key.name]
@@ -105,7 +166,7 @@ class Incoming:
             parent = self._local.tables[column.parent]
             if self._exists(parent.name, parent.key.name, value):
                 continue
-            row = held(self._server, parent, [value]).get(value)
+            row = self._parents.get(parent, value)
             if row is not None and row.values is not None:
                 self.take(parent, value, row)
                 self.restored_parents.append((parent, value))

@@ -1,0 +1,259 @@
+"""What the file makes of the server's verdicts: the rows that were not applied as sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+from dynostore.fields import time_text, utc_now
+from dynostore.sync.batches import Reject
+from dynostore.sync.changes import LocalFile
+from dynostore.sync.incoming import Held, Incoming, Parents, held
+from dynostore.sync.journal import Pending
+from dynostore.sync.server import Server
+from dynostore.sync.tables import Column, Table, quoted
+
+MISSING_PARENT = "23503"
+"""SQLSTATE of a foreign key's violation."""
+
+_CHILDREN_PER_QUERY = 5000
+
+REASONS = {
+    "lost": "another node changed the row first; the server kept theirs",
+    "delete": "another node changed the row that was deleted here; the row stays",
+    "children": "the row has children on the server that this node had not seen; it stays",
+    "back": "another node had deleted the row that was changed here; it came back",
+    "parent": "the row was deleted here, and a row that needs it came from the server",
+}
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of the rows of a batch.
+
+    :ivar put_off: rows that must wait for others of this file: they were logged again.
+    :ivar woken: rows that were logged because another round can send them now.
+    """
+
+    sent: int = 0
+    adopted: int = 0
+    conflicts: int = 0
+    rejected: int = 0
+    put_off: int = 0
+    woken: int = 0
+
+
+class Exceptions:
+    """The keys of one batch that were not simply applied.
+
+    :ivar any: there are such keys.
+    :ivar arrived: those of them whose contents the server has judged.
+    """
+
+    def __init__(
+        self, local: LocalFile, server: Server, pending: Pending, odd: dict[str, dict[str, Any]]
+    ) -> None:
+        self._local = local
+        self._server = server
+        self._table = local.tables[pending.table]
+        self._pending = pending
+        self._odd = odd
+        self.any = bool(odd)
+        self.arrived = {key for key, item in odd.items() if item["what"] != "orphan"}
+        self.parents = Parents(server)
+        # Asked before the local transaction begins: writers here do not wait for the network.
+        taken = self._with_verdict("lost", "merged", "children")
+        self._held: dict[str, Held] = held(server, self._table, taken) if taken else {}
+        lost = self._with_verdict("lost")
+        self._images = self._archived(lost) if lost and pending.op == "p" else {}
+        self._put_off = set(filter(self._children_are_mine, self._with_verdict("children")))
+
+    def _with_verdict(self, *verdicts: str) -> list[str]:
+        return [key for key, item in self._odd.items() if item["what"] in verdicts]
+
+    def _archived(self, keys: list[str]) -> dict[str, str]:
+        rows = self._server.execute(
+            "SELECT key, image FROM dynostore_sync.archive"
+            " WHERE rev = %s AND tbl = %s AND key = ANY(%s)",
+            (self._pending.token, self._table.name, keys),
+        )
+        return dict(rows)
+
+    def apply(self, writer: sqlite3.Connection, seq: int) -> Outcome:
+        """Write all of them down inside the caller's applying transaction.
+
+        :param seq: the batch's number on the clock.
+        :raises ParentsWanted: roll back, fetch ``parents``, and call it again.
+        """
+        outcome = Outcome()
+        later = self._local.logged_after(writer, self._pending.marker, self._table.name)
+        incoming = Incoming(self._local, writer, self.parents)
+        for key, item in self._odd.items():
+            verdict = item["what"]
+            if verdict in ("same", "nothing", "adopted", "gone", "kept"):
+                self._agree(writer, key, item, seq, outcome)
+            elif verdict == "orphan":
+                asked = self._ask_for_parents(writer, key, "r" if item["keep"] else "p")
+                outcome.woken += asked
+                outcome.rejected += not asked
+            elif verdict == "merged":
+                self._take_merge(incoming, key, item, later)
+                outcome.sent += 1
+            elif key in self._put_off:
+                self._local.log(writer, self._table.name, [key], "d")
+                outcome.put_off += 1
+            else:
+                self._contest(writer, incoming, key, item, seq, later)
+                outcome.conflicts += 1
+        self.parents.require()
+        for table, key in incoming.restored_parents:
+            self._list(writer, key, "parent", None, table)
+        return outcome
+
+    def _agree(
+        self,
+        writer: sqlite3.Connection,
+        key: str,
+        item: dict[str, Any],
+        seq: int,
+        outcome: Outcome,
+    ) -> None:
+        """Note what the server holds where it held, or now holds, just what was sent."""
+        verdict, name = item["what"], self._table.name
+        if verdict in ("adopted", "gone"):
+            self._local.set_bases(writer, [(name, key, item["rev"], item["seq"])])
+        elif verdict == "kept":
+            self._local.set_bases(writer, [(name, key, item["rev"], seq)])
+        if verdict in ("same", "adopted"):
+            outcome.adopted += 1
+        elif verdict in ("gone", "kept"):
+            outcome.sent += 1
+
+    def _contest(
+        self,
+        writer: sqlite3.Connection,
+        incoming: Incoming,
+        key: str,
+        item: dict[str, Any],
+        seq: int,
+        later: set[str],
+    ) -> None:
+        """List a conflict, and follow the server where it kept its own."""
+        why = item["what"]
+        if why == "back":
+            known = (self._table.name, key, self._pending.token, seq)
+            self._local.set_bases(writer, [known])
+        else:
+            self._take(incoming, key, later)
+        if why == "lost" and self._pending.op == "d":
+            why = "delete"
+        self._list(writer, key, why, item["rev"])
+
+    def _take(self, incoming: Incoming, key: str, later: set[str]) -> None:
+        # A row that was changed again here keeps its contents and its base: the next push judges
+        # the newer version.
+        if key not in later and key in self._held:
+            incoming.take(self._table, key, self._held[key])
+
+    def _take_merge(
+        self, incoming: Incoming, key: str, item: dict[str, Any], later: set[str]
+    ) -> None:
+        row = self._held.get(key)
+        if key not in later:
+            self._take(incoming, key, later)
+        # Unless yet another node has written since: the newer version here was made on top of
+        # this merge at most, and the next push must see that.
+        elif row and row.values and row.revision in (self._pending.token, item["rev"]):
+            incoming.merge(self._table, key, row)
+
+    def _ask_for_parents(self, writer: sqlite3.Connection, key: str, op: str) -> bool:
+        """Log a child again, and with it the parents that the server lacks or may lack.
+
+        :return: False: a parent cannot come, so that the child was set aside as well.
+        """
+        for column in self._table.references:
+            row = writer.execute(
+                f"SELECT {column.quoted} FROM {self._table.quoted}"
+                f" WHERE {self._table.key.quoted} = ?",
+                (key,),
+            ).fetchone()
+            if row is None or row[0] is None:
+                continue
+            problem = self._problem_of_parent(writer, column, row[0])
+            if problem:
+                reject = Reject(key, column.name, row[0], MISSING_PARENT, problem)
+                self._local.set_aside(writer, self._table.name, [reject])
+                return False
+            self._local.log(writer, str(column.parent), [row[0]], "p")
+        self._local.log(writer, self._table.name, [key], op)
+        return True
+
+    def _problem_of_parent(
+        self, writer: sqlite3.Connection, column: Column, value: str
+    ) -> str | None:
+        parent = self._local.tables[str(column.parent)]
+        there = writer.execute(
+            f"SELECT 1 FROM {parent.quoted} WHERE {parent.key.quoted} = ?", (value,)
+        )
+        if there.fetchone() is None:
+            return f"refers to a row of {parent.name} that does not exist"
+        refused = writer.execute(
+            "SELECT 1 FROM sync_reject WHERE tbl = ? AND key = ?", (parent.name, value)
+        )
+        return f"waits for its row of {parent.name}, a reject" if refused.fetchone() else None
+
+    def _children_are_mine(self, key: str) -> bool:
+        """Tell whether every child that the server holds waits here to be sent.
+
+        Asked outside a transaction: what waits goes on waiting, since only a sync forgets it.
+        """
+        return all(
+            self._waits(name, child_key)
+            for name, column in self._table.children
+            for child_key in self._children(self._local.tables[name], column, key)
+        )
+
+    def _children(self, child: Table, column: str, parent: str) -> Iterator[str]:
+        """Give the keys of a row's children on the server, page by page."""
+        key, last = child.key.quoted, None
+        while True:
+            page = self._server.execute(
+                f"SELECT {key}::text FROM {child.quoted} WHERE {quoted(column)} = %s"
+                f" AND (%s IS NULL OR {key} > %s) ORDER BY {key} LIMIT {_CHILDREN_PER_QUERY}",
+                (parent, last, last),
+            )
+            yield from (child_key for (child_key,) in page)
+            if len(page) < _CHILDREN_PER_QUERY:
+                return
+            last = page[-1][0]
+
+    def _waits(self, table: str, key: str) -> bool:
+        found = self._local.writer.execute(
+            "SELECT 1 FROM sync_log WHERE tbl = ? AND key = ? AND seq > ?"
+            " UNION ALL SELECT 1 FROM sync_reject WHERE tbl = ? AND key = ?",
+            (table, key, self._pending.marker, table, key),
+        )
+        return found.fetchone() is not None
+
+    def _list(
+        self,
+        writer: sqlite3.Connection,
+        key: str,
+        why: str,
+        revision: int | None,
+        table: Table | None = None,
+    ) -> None:
+        writer.execute(
+            "INSERT INTO sync_conflict (tbl, key, image, revision, why, at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                (table or self._table).name,
+                key,
+                self._images.get(key),
+                revision,
+                REASONS[why],
+                time_text(utc_now()),
+            ),
+        )
