@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import ssl
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,7 @@ from dynostore.aio_database import (
     undivided,
 )
 from dynostore.database import POSTGRES_TYPES, session_settings
-from dynostore.driver_errors import translate, undone
+from dynostore.driver_errors import LOGIN_HINT, translate, undone
 from dynostore.fields import UtcTimeField
 
 # What libpq does by itself and asyncpg would send to the server as a setting.
@@ -156,6 +157,8 @@ class AsyncPostgresServer(AsyncCommon, pwasyncio.AsyncPostgresqlDatabase):  # ty
             yield
         except errors.DynostoreError:  # some are OSErrors too
             raise
+        except ssl.SSLCertVerificationError as exc:  # an OSError
+            raise errors.AccessDenied(f"{self.shown}: {exc}", hint=LOGIN_HINT) from exc
         except OSError as exc:
             raise errors.RemoteUnavailable(
                 f"{self.shown}: {exc or 'no answer in time'}", hint="try again later"

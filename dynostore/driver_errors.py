@@ -18,6 +18,9 @@ _PROTOCOL_3_0 = 3 << 16
 _ASK_TIMEOUT_S = 3
 _SOCKET_DIRECTORIES = ("/var/run/postgresql", "/tmp")  # noqa: S108 - libpq's own defaults
 _DRIVERS = ("psycopg2", "asyncpg")
+LOGIN_HINT = (
+    "check user, password, database, sslmode and sslrootcert; PGPASSFILE and ~/.pgpass are read"
+)
 _GRANT_HINT = "ask the server's administrator for the right; docs/sync.md lists what a node needs"
 
 # By SQLSTATE, then by its class.
@@ -27,7 +30,7 @@ _MEANINGS: dict[str, tuple[type[errors.DynostoreError], str | None]] = {
     "23": (errors.ConstraintFailed, None),
     "54": (errors.ConstraintFailed, None),  # limits, such as JSON that is nested too deeply
     "25006": (errors.StoreUnwritable, None),
-    "28": (errors.AccessDenied, _GRANT_HINT),
+    "28": (errors.AccessDenied, LOGIN_HINT),
     "3D": (errors.AccessDenied, "check the database's name"),
     "42501": (errors.AccessDenied, _GRANT_HINT),
     "40001": (errors.StoreLocked, "try again"),
@@ -153,7 +156,7 @@ def connection_failure(
         return errors.RemoteUnavailable(f"{shown}: {text}", hint="try again later", sqlstate=answer)
     return errors.AccessDenied(
         f"{shown}: {text}",
-        hint="check user, password, database and sslmode; PGPASSFILE and ~/.pgpass are read",
+        hint=LOGIN_HINT,
         sqlstate=answer,
     )
 

@@ -10,6 +10,7 @@ import importlib.util
 import itertools
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -196,6 +197,52 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     name = postgres.create()
     yield postgres.url_of(name)
     postgres.drop(name)
+
+
+@pytest.fixture(scope="session")
+def tls_postgres() -> Iterator[PostgresServer]:
+    """Give a server that talks to nobody without TLS, at ``localhost`` and under no other name.
+
+    Its certificate, which no authority has signed, is ``server.crt`` in its data directory. The
+    wheel's server is built without OpenSSL.
+    """
+    installed = [str(path) for path in Path("/usr/lib/postgresql").glob("*/bin")]
+    initdb = shutil.which("initdb", path=os.pathsep.join(sorted(installed, reverse=True)))
+    initdb = initdb or shutil.which("initdb")
+    user = None if os.geteuid() else "postgres"  # the server refuses to run as root
+    if initdb is None or shutil.which("openssl") is None:
+        pytest.skip("needs openssl and a Postgres server with TLS: apt-get install postgresql")
+    with closing(socket.create_server(("localhost", 0))) as free:
+        port = free.getsockname()[1]
+    parent = Path(tempfile.mkdtemp(prefix="dynostore-tls-"))
+    if user:
+        shutil.chown(parent, user)
+
+    def run(program: str | Path, *words: object) -> None:
+        # Not captured by a pipe: the server inherits it and would hold it open.
+        quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(
+            [program, *map(str, words)], user=user, cwd=parent, umask=0o77, check=True, **quiet
+        )
+
+    data, pg_ctl = parent / "data", Path(initdb).with_name("pg_ctl")
+    try:
+        run(initdb, "-D", data, "-U", "postgres", "-A", "trust", "--no-sync")
+        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+        name = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+        files = ("-keyout", data / "server.key", "-out", data / "server.crt")
+        run("openssl", "req", "-x509", "-days", 2, *key, *name, *files)
+        (data / "pg_hba.conf").write_text("hostssl all all all trust\n")
+        with (data / "postgresql.conf").open("a") as settings:
+            settings.write(f"ssl = on\nport = {port}\nunix_socket_directories = ''\nfsync = off\n")
+        run(pg_ctl, "-w", "-D", data, "-l", data / "log", "start")
+        try:
+            url = f"postgresql://postgres@localhost:{port}/postgres"
+            yield PostgresServer(f"{url}?sslmode=verify-full&sslrootcert={data}/server.crt", data)
+        finally:
+            run(pg_ctl, "-w", "-D", data, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(parent)
 
 
 @pytest.fixture(scope="session")
