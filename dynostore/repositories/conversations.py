@@ -14,7 +14,7 @@ from dynostore.fields import time_after, utc_now
 from dynostore.ids import new_id
 from dynostore.models.base import Record, checked
 from dynostore.models.conversations import ROLES, Conversation, Message
-from dynostore.prepared import Prepared, slot
+from dynostore.prepared import Prepared, limit_slot, slot
 from dynostore.repositories.base import (
     Page,
     Refused,
@@ -23,7 +23,7 @@ from dynostore.repositories.base import (
     refuse_others,
 )
 
-_KEYS_PER_QUERY = 5_000  # far below SQLite's limit of 32,766 bound values
+_COUNTED_AT_ONCE = (1, 10, 50, 100, 1_000)
 _STREAM_MESSAGES = 1_000
 
 
@@ -171,6 +171,7 @@ class ConversationRepository(Repository):
 
     def __init__(self, database: StoreDatabase) -> None:
         super().__init__(database)
+        self._counting_texts: dict[int, str] = {}
         this = Conversation.id == slot(Conversation.id)
         # Locked, so that of two that append at once the later one sees the other's time.
         time = Conversation.select(Conversation.updated_at).where(this)
@@ -179,6 +180,10 @@ class ConversationRepository(Repository):
         self._add_one = Prepared(database, Message.insert(row).as_rowcount())
         move = Conversation.update(updated_at=slot(Conversation.updated_at)).where(this)
         self._move = Prepared(database, move)
+        mine = Message.select().where(Message.conversation == slot(Message.conversation))
+        self._all = Prepared(database, mine.order_by(Message.created_at, Message.id))
+        newest_first = mine.order_by(Message.created_at.desc(), Message.id.desc())
+        self._newest = Prepared(database, newest_first.limit(limit_slot()))
 
     def create_conversation(
         self,
@@ -216,17 +221,28 @@ class ConversationRepository(Repository):
         return self._existing(Conversation, conversation_id, self.NOT_FOUND, lock=lock)
 
     def _counted(self, conversations: Sequence[Conversation]) -> None:
-        # A subquery for each, not GROUP BY, which compares every key of the index with the one
-        # before it; COUNT(*), which looks at no column; and by the ids of the page, since a
-        # database may count for rows that an offset or a sort then drops.
-        mine = Message.conversation == Conversation.id
-        # Peewee guesses a type by the name of a result's column: hence one that is no field's.
-        count = Message.select(peewee.fn.COUNT(peewee.SQL("*"))).where(mine).alias("message_count")
-        for start in range(0, len(conversations), _KEYS_PER_QUERY):
-            part = {c.id: c for c in conversations[start : start + _KEYS_PER_QUERY]}
-            query = Conversation.select(Conversation.id, count).where(Conversation.id.in_([*part]))
-            for key, number in query.tuples().execute(self._db):
+        for start in range(0, len(conversations), _COUNTED_AT_ONCE[-1]):
+            part = {c.id: c for c in conversations[start : start + _COUNTED_AT_ONCE[-1]]}
+            size = next(size for size in _COUNTED_AT_ONCE if size >= len(part))
+            # Filled up with one of them, so that few texts are kept.
+            keys = [*part, *[next(iter(part))] * (size - len(part))]
+            for key, number in self._db.execute_sql(self._counting_text(size), keys).fetchall():
                 part[key].message_count = number
+
+    def _counting_text(self, size: int) -> str:
+        """Give the statement that counts the messages of so many conversations."""
+        text = self._counting_texts.get(size)
+        if text is None:
+            # A subquery for each, not GROUP BY, which compares every key of the index with the one
+            # before it; COUNT(*), which looks at no column; and by the ids of the page, since a
+            # database may count for rows that an offset or a sort then drops.
+            mine = Message.conversation == Conversation.id
+            count = Message.select(peewee.fn.COUNT(peewee.SQL("*"))).where(mine)
+            query = Conversation.select(Conversation.id, count)
+            query = query.where(Conversation.id.in_([""] * size))
+            text = self._db.get_sql_context().sql(query).query()[0]
+            self._counting_texts[size] = text
+        return text
 
     def resolve(self, prefix: str) -> str:
         return self._full_id(Conversation, prefix)
@@ -298,10 +314,9 @@ class ConversationRepository(Repository):
 
     def get_all_messages(self, conversation_id: str) -> list[Message]:
         with self._db.reading():
-            query = _messages_of(conversation_id).order_by(Message.created_at, Message.id)
-            found = [*query.execute(self._db)]
-        if not found:
-            self._get(conversation_id)
+            found = self._all.records(conversation=_known(conversation_id))
+            if not found:
+                self._get(conversation_id)
         return found
 
     def stream_messages(self, conversation_id: str) -> Iterator[Message]:
@@ -331,11 +346,8 @@ class ConversationRepository(Repository):
 
     def get_context_messages(self, conversation_id: str, limit: int = 20) -> list[Message]:
         check_window(limit)
-        newest = _messages_of(conversation_id).order_by(
-            Message.created_at.desc(), Message.id.desc()
-        )
         with self._db.reading():
-            found = [*newest.limit(limit).execute(self._db)]
+            found = self._newest.records(conversation=_known(conversation_id), limit=limit)
             if not found:
                 self._get(conversation_id)
         return found[::-1]

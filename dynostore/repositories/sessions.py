@@ -198,6 +198,11 @@ class SessionRepository(Repository):
         self._newest = Prepared(database, newest.where(mine))
         add = {name: slot(field) for name, field in SessionState._meta.fields.items()}
         self._add = Prepared(database, SessionState.insert(add).as_rowcount())
+        states = SessionState.select().where(mine)
+        newest_first = states.order_by(SessionState.version.desc(), SessionState.id.desc()).limit(1)
+        self._load = Prepared(database, newest_first)
+        that = newest_first.where(SessionState.version == slot(SessionState.version))
+        self._load_version = Prepared(database, that)
 
     def create(
         self,
@@ -309,23 +314,24 @@ class SessionRepository(Repository):
 
     def load_state(self, session_id: str, version: int | None = None) -> SessionState | None:
         try:
-            mine = SessionState.session == AgentSession.session_id.check(session_id)
+            known = AgentSession.session_id.check(session_id)
         except ValueError:  # no session can have this id
             return None
-        query = SessionState.select().where(mine)
         if version is not None:
             _check_count("version", version)
-            query = query.where(SessionState.version == version)
-        newest = query.order_by(SessionState.version.desc(), SessionState.id.desc())
-        found: SessionState | None = self._first(newest)
-        if found is None and version is not None:
+        with self._db.reading():
+            if version is None:
+                found = self._load.records(session=known)
+            else:
+                found = self._load_version.records(session=known, version=version)
+        if not found and version is not None:
             raise errors.StateNotFound(
                 f"session {session_id!r} has no state of version {version}",
                 hint=f"dynostore sessions states {session_id}",
                 session_id=session_id,
                 version=version,
             )
-        return found
+        return found[0] if found else None
 
     def versions(self, session_id: str) -> list[int]:
         session = self.get(session_id)
