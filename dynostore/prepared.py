@@ -104,6 +104,6 @@ def _reader_of(field: Any) -> tuple[frozenset[type], Callable[[Any], Any]]:
     """Give the types of which the field's ``python_value`` changes no value, and that."""
     while isinstance(field, ReferenceField):
         field = field.rel_field
-    kept = {type(None)}
+    kept: set[type] = {type(None)}
     kept |= {kind for fields, kind in _KEPT_TYPES if isinstance(field, fields)}
     return frozenset(kept), field.python_value

@@ -639,6 +639,7 @@ def test_every_connection_to_a_file_has_the_pragmas(tmp_path: Path) -> None:
         "foreign_keys": 1,
         "synchronous": 2,
         "journal_size_limit": 64 * 1024 * 1024,
+        "cache_size": -16 * 1024,
         "journal_mode": "wal",
     }
 

@@ -78,6 +78,7 @@ def test_every_connection_has_the_pragmas(tmp_path: Path, name: str, number: int
         "foreign_keys": 1,
         "synchronous": number,
         "journal_size_limit": 64 * 1024 * 1024,
+        "cache_size": -16 * 1024,
         "busy_timeout": 4500,
         "application_id": database.APPLICATION_ID,
         "recursive_triggers": 0,
