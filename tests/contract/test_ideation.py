@@ -233,6 +233,13 @@ def test_an_update_of_another_version_is_stale_and_writes_nothing(store: Store, 
     assert store.ideation.sessions.update(idea, expected_version=2).version == 3
 
 
+def test_an_expected_version_that_none_can_be_is_refused(store: Store, idea: str) -> None:
+    for expected in (True, "1", 1.0, -1):
+        with pytest.raises(errors.InvalidValue, match="expected_version: "):
+            store.ideation.sessions.update(idea, expected_version=expected, status="approved")  # type: ignore[arg-type]
+    assert store.ideation.sessions.get(idea).version == 1
+
+
 def test_no_clock_that_was_set_back_moves_updated_at_back(store: Store) -> None:
     store.ideation.put_many([whole_session("s", updated_at=FUTURE)])
     assert store.ideation.sessions.update("s", status="closed").updated_at == FUTURE

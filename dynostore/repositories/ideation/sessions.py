@@ -162,6 +162,8 @@ class IdeationSessionRepository(Repository):
     ) -> IdeationSession:
         refuse_others(changes, SessionChanges)
         row = checked(IdeationSession, changes)
+        if expected_version is not None:
+            _check_version(expected_version)
         with self._db.writing():
             found = self._existing(IdeationSession, session_id, self.NOT_FOUND, lock=True)
             if expected_version not in (None, found.version):
@@ -204,6 +206,14 @@ class IdeationSessionRepository(Repository):
         with self._db.reading():
             query = filtered(IdeationSession.select(), time, user_id=user_id, status=status)
             return int(query.count(self._db))
+
+
+def _check_version(version: int) -> None:
+    # Not left to the comparison: True is 1 there.
+    try:
+        IdeationSession.version.check(version)
+    except ValueError as exc:
+        raise errors.InvalidValue("expected_version", str(exc)) from None
 
 
 def _stale(session_id: str, expected: int | None, actual: int) -> errors.StaleWrite:
