@@ -19,7 +19,7 @@ from dynostore.config import Settings
 from dynostore.database import APPLICATION_ID, MemoryDatabase, PostgresServer
 from dynostore.driver_errors import translate
 from dynostore.fields import StringField, UtcTimeField, utc_now
-from dynostore.migrator import HISTORY_TABLE, quoted, step_names
+from dynostore.migrator import HISTORY_TABLE, Step, quoted, require_number, step_names
 
 _NOT_THE_STEPS_FAULT = (
     errors.AccessDenied,
@@ -189,9 +189,14 @@ def offline_sql(
     :param dialect: ``sqlite`` or ``postgres``.
     :param applied: the names of the steps that the database has; the script does the others.
     :param to: number of the last step to do; all by default.
+    :raises InvalidValue: no such dialect, or no step of that number.
     """
+    if dialect not in ("sqlite", "postgres"):
+        raise errors.InvalidValue("dialect", f"{dialect!r} is neither sqlite nor postgres")
     done = set(applied)
-    plan = [n for n in step_names(where) if n not in done and (to is None or int(n[:4]) <= to)]
+    steps = [Step(name, None) for name in step_names(where)]
+    require_number(steps, to)
+    plan = [s.name for s in steps if s.name not in done and (to is None or s.number <= to)]
     if dialect == "postgres":
         now = peewee.SQL("now()")
         database: Any = _RecordingPostgres()

@@ -15,7 +15,7 @@ import glob
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,17 @@ def directory() -> Path:
 def step_names(where: Path | None = None) -> list[str]:
     """Give the names of all steps that this program has, in order."""
     return sorted(path.stem for path in (where or directory()).glob("[0-9]*.py"))
+
+
+def require_number(steps: Iterable[Step], to: int | None) -> None:
+    """Refuse a number that no step has; 0 is before the first, None any.
+
+    :raises InvalidValue: names those that there are.
+    """
+    known = sorted({step.number for step in steps})
+    if to not in (None, 0, *known):
+        shown = ", ".join(map(str, known))
+        raise errors.InvalidValue("to", f"there is no migration {to}; they are {shown}, 0 is none")
 
 
 class Migrator:
@@ -123,7 +134,7 @@ class Migrator:
         with self._locked():
             steps = self.status()
             self._refuse_newer(steps)
-            self._require_number(steps, to)
+            require_number(steps, to)
             plan = [
                 step.name
                 for step in steps
@@ -141,7 +152,7 @@ class Migrator:
         with self._locked():
             steps = self.status()
             self._refuse_newer(steps)
-            self._require_number(steps, to)
+            require_number(steps, to)
             plan = [step.name for step in steps if step.applied_at is not None and step.number > to]
             if plan:
                 self._run(lambda runner: runner.down(plan[0]), _latest(steps))
@@ -186,11 +197,6 @@ class Migrator:
                 hint="pip install --upgrade dynostore",
                 steps=unknown,
             )
-
-    def _require_number(self, steps: list[Step], to: int | None) -> None:
-        known = [step.number for step in steps]
-        if to is not None and to != 0 and to not in known:
-            raise errors.InvalidValue("to", f"there is no migration {to}; the last is {max(known)}")
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

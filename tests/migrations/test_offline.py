@@ -95,6 +95,15 @@ def test_the_script_stops_where_it_is_told(steps: Path) -> None:
         assert ";" not in nothing
 
 
+def test_what_there_is_no_script_for_is_refused(steps: Path) -> None:
+    for dialect in ("sqlite", "postgres"):
+        for to in (99, -1):
+            with pytest.raises(errors.InvalidValue, match=f"no migration {to}; they are 1, 2, 3,"):
+                offline_sql(dialect, steps, to=to)
+    with pytest.raises(errors.InvalidValue, match="dialect: 'mysql'"):
+        offline_sql("mysql", steps)
+
+
 def test_the_script_is_one_transaction(steps: Path) -> None:
     for dialect, begin in (("sqlite", "BEGIN IMMEDIATE;"), ("postgres", "BEGIN;")):
         lines = offline_sql(dialect, steps).splitlines()
