@@ -24,8 +24,8 @@ APPLICATION_ID = 0x64796E6F
 JOURNAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
 
 _CACHE_KIB = 16 * 1024
-"""What a connection may keep in memory. By SQLite's own 2 MiB a conversation of 1,000 messages among
-many others is read from the file again at each look."""
+"""What a connection may keep in memory. By SQLite's own 2 MiB a conversation of 1,000 messages
+among many others is read from the file again at each look."""
 
 
 SQLITE_TYPES = {**peewee.SqliteDatabase.field_types, "UTCTIME": "TEXT"}
