@@ -14,7 +14,7 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import peewee
@@ -23,6 +23,8 @@ INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 _LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_NUMBER_AS_KEY = re.compile(r'"-?\d[\d.e+-]*":', re.ASCII)
 _STRING_OR_GREAT_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.]*e\+\d+', re.DOTALL)
 
 
@@ -44,7 +46,9 @@ def time_after(previous: dt.datetime) -> dt.datetime:
 
 def time_text(value: dt.datetime) -> str:
     """Give the fixed-width form of an aware time, so that text order is time order."""
-    return value.astimezone(dt.UTC).isoformat(timespec="microseconds")
+    if value.tzinfo is not dt.UTC:
+        value = value.astimezone(dt.UTC)
+    return value.isoformat(timespec="microseconds")
 
 
 # Kept: json.dumps() makes a new one at each call with settings of one's own.
@@ -69,6 +73,28 @@ def json_text(value: Any) -> str:
 def _without_exponent(match: re.Match[str]) -> str:
     token = match.group()
     return token if token[0] == '"' else f"{decimal.Decimal(token):f}.0"
+
+
+def storable_json(value: Any) -> str:
+    """Give the one text of a value that JSON and jsonb can both hold.
+
+    :raises ValueError: NaN, NUL, a lone surrogate, a circle, too deep, or nothing that JSON knows.
+    """
+    try:
+        text = json_text(value)
+        # Numbers as keys were sorted as numbers; whoever reads them finds text.
+        if _NUMBER_AS_KEY.search(text):
+            text = json_text(json.loads(text))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except (TypeError, ValueError) as exc:  # NaN, a circle, a type that JSON does not have
+        raise ValueError(f"not JSON: {exc}") from None
+    # In the text NUL is always escaped; an escaped backslash before "u0000" is no NUL.
+    if "\\u0000" in text and re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
+        raise ValueError("contains \\u0000, which jsonb cannot hold")
+    if not text.isascii() and _UNSTORABLE.search(text):
+        raise ValueError("contains a lone surrogate, which jsonb cannot hold")
+    return text
 
 
 def check_text(value: Any) -> str:
@@ -191,6 +217,8 @@ class UtcTimeField(peewee.Field):
         """Accept an aware datetime; a naive one has no meaning that could be guessed."""
         if not isinstance(value, dt.datetime):
             raise ValueError(f"datetime expected, not {type(value).__name__}")
+        if value.tzinfo is dt.UTC:  # nearly always
+            return value
         if value.utcoffset() is None:
             raise ValueError(
                 "naive datetime; give it a time zone, as in datetime.now(timezone.utc)"
@@ -202,9 +230,14 @@ class UtcTimeField(peewee.Field):
 
     def db_value(self, value: Any) -> Any:
         """Give text to both drivers; Postgres reads it as ``timestamptz``."""
-        if isinstance(value, dt.datetime):
-            return time_text(self.check(value))
-        return value
+        return self.checked_text(value) if isinstance(value, dt.datetime) else value
+
+    def checked_text(self, value: Any) -> str:
+        """Check a value that is written and not given back: give the fixed-width text.
+
+        :raises ValueError: what ``check`` raises.
+        """
+        return time_text(self.check(value))
 
     def python_value(self, value: Any) -> Any:
         """Give an aware UTC datetime; text that is no instant stays, for ``check`` to report."""
@@ -247,18 +280,7 @@ class JsonField(peewee.Field):
 
         :raises ValueError: what ``check`` raises.
         """
-        try:
-            text = json_text(value)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
-        except (TypeError, ValueError) as exc:  # NaN, a circle, a type that JSON does not have
-            raise ValueError(f"not JSON: {exc}") from None
-        # In the text NUL is always escaped; an escaped backslash before "u0000" is no NUL.
-        if "\\u0000" in text and re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
-            raise ValueError("contains \\u0000, which jsonb cannot hold")
-        if not text.isascii() and _UNSTORABLE.search(text):
-            raise ValueError("contains a lone surrogate, which jsonb cannot hold")
-        return CheckedJson(text)
+        return CheckedJson(storable_json(value))
 
     def db_value(self, value: Any) -> Any:
         """Give canonical text; Postgres reads it as jsonb."""
@@ -288,6 +310,8 @@ class UuidField(peewee.Field):
 
     def check(self, value: Any) -> str:
         """Accept a UUID or any text form of one; gives the form with dashes."""
+        if isinstance(value, str) and _UUID.fullmatch(value):  # nearly always
+            return value
         if isinstance(value, uuid.UUID):
             return str(value)
         try:
@@ -299,7 +323,7 @@ class UuidField(peewee.Field):
         """Give the 36 characters; anything else goes as it is, to match no row."""
         if isinstance(value, uuid.UUID):
             return str(value)
-        if isinstance(value, str):
+        if isinstance(value, str) and not _UUID.fullmatch(value):
             try:
                 return str(uuid.UUID(value))
             except ValueError:
@@ -309,3 +333,20 @@ class UuidField(peewee.Field):
     def python_value(self, value: Any) -> Any:
         """Give the 36 characters."""
         return str(value) if isinstance(value, uuid.UUID) else value
+
+
+def writer_of(field: Any) -> Callable[[Any], Any]:
+    """Give what checks a value for a field and makes of it what both drivers take, in one step.
+
+    :return: a function of a value that is not None, which raises what the field's ``check`` does.
+    """
+    if isinstance(field, ReferenceField):
+        return writer_of(field.rel_field)
+    if type(field) is JsonField:
+        return storable_json  # spares parsing the text that was just written
+    if isinstance(field, UtcTimeField):
+        return field.checked_text
+    if isinstance(field, _Text | WholeNumberField | RealField | FlagField | UuidField):
+        check: Callable[[Any], Any] = field.check
+        return check
+    return lambda value: field.db_value(field.check(value))

@@ -45,7 +45,9 @@ def read_file(path: str, keep_bytes: int = _CHUNK_BYTES) -> FileFacts:
     handle = os.open(path, _FLAGS)
     try:
         status = os.fstat(handle)
-        first = os.read(handle, _CHUNK_BYTES)
+        # Room for one byte more, to see a file that grew; the room of a whole chunk would take
+        # longer to get than a small file to read.
+        first = os.read(handle, min(status.st_size + 1, _CHUNK_BYTES))
         digest = hashlib.sha256(first)
         size = len(first)
         if size == status.st_size and size <= keep_bytes:  # nearly every file: spare a call

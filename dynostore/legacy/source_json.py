@@ -18,12 +18,42 @@ MAX_LEVELS = 100
 
 _TOO_DEEP = f"nested more than {MAX_LEVELS} levels deep"
 
-# What JSON text can say and Postgres cannot hold; 1e999 is infinity to Python. A surrogate pair is
-# harmless and looks alike: the value is looked at then.
-_SUSPICIOUS = re.compile(r"NaN|Infinity|[:,\[\s]-?\d[\d.]*[eE]\+?\d{3}|\\u0000|\\u[dD][89a-fA-F]")
+# What JSON text can say and Postgres cannot hold. A surrogate pair is harmless and looks alike: the
+# value is looked at then.
+_SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _PATH_SHOWN = 200  # characters: a key may be as long as its document
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class _NotFinite(Exception):
+    """A number that JSON does not have, or one that is none to Python, such as 1e999."""
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _NotFinite
+    return number
+
+
+_FINITE_JSON = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+
+
+def _load(text: str) -> Any:
+    """Give the value of a text, all of it storable.
+
+    :raises Unreadable: names what is not.
+    """
+    try:
+        value = _FINITE_JSON.decode(text)
+    except _NotFinite:
+        value = json.loads(text)
+    else:
+        if not _SUSPICIOUS.search(text):
+            return value
+    _refuse_unstorable(value, "")
+    return value
 
 
 def parse(data: bytes) -> tuple[Any, str | None]:
@@ -40,9 +70,7 @@ def parse(data: bytes) -> tuple[Any, str | None]:
         raise Unreadable("the file is empty")
     text, warning = _decode(data)
     try:
-        value = json.loads(text)
-        if _SUSPICIOUS.search(text):
-            _refuse_unstorable(value, "")
+        value = _load(text)
         if text.count("[") + text.count("{") > MAX_LEVELS:
             _refuse_depth(value, MAX_LEVELS)
     except RecursionError:

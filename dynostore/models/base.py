@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import peewee
 
 from dynostore.errors import InvalidValue
+from dynostore.fields import writer_of
 
 
 class Record(peewee.Model):
@@ -49,23 +51,14 @@ def key_field(model: type[peewee.Model]) -> Any:
 
 
 _Checker = tuple[str, str, bool, Callable[[Any], Any] | None]
-_checkers: dict[type[peewee.Model], tuple[_Checker, ...]] = {}
 
 
+@functools.cache
 def _checkers_of(model: type[peewee.Model]) -> tuple[_Checker, ...]:
-    found = _checkers.get(model)
-    if found is None:
-        found = tuple(
-            (
-                field.name,
-                column,
-                field.null,
-                getattr(field, "check", None),
-            )
-            for column, field in model._meta.columns.items()
-        )
-        _checkers[model] = found
-    return found
+    return tuple(
+        (field.name, column, field.null, getattr(field, "check", None))
+        for column, field in model._meta.columns.items()
+    )
 
 
 def checked(model: type[peewee.Model], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,3 +94,34 @@ def _refuse_unknown(model: type[peewee.Model], values: Mapping[str, Any]) -> Non
     for name in values:
         if name not in known:
             raise InvalidValue(name, f"{model._meta.table_name} has no such column")
+
+
+_Writer = tuple[str, str, bool, Callable[[Any], Any]]
+
+
+@functools.cache
+def _writers_of(model: type[Record]) -> tuple[_Writer, ...]:
+    return tuple(
+        (field.name, field.column_name, field.null, writer_of(field))
+        for field in model._meta.sorted_fields
+    )
+
+
+def checked_row(record: Record) -> list[Any]:
+    """Check a whole record; give its values as the drivers take them, in the order of the fields.
+
+    :raises InvalidValue: names the first column whose value breaks a rule.
+    """
+    data = record.__data__
+    row = []
+    for name, column, null, write in _writers_of(type(record)):
+        value = data.get(name)
+        if value is not None:
+            try:
+                value = write(value)
+            except ValueError as exc:
+                raise InvalidValue(column, str(exc)) from None
+        elif not null:
+            raise InvalidValue(column, "must not be empty")
+        row.append(value)
+    return row

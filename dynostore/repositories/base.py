@@ -24,9 +24,11 @@ from dynostore.fields import (
     time_text,
 )
 from dynostore.ids import derived_id
-from dynostore.models.base import Record, checked, key_field
+from dynostore.models.base import Record, checked, checked_row, key_field
 
 RecordT = TypeVar("RecordT", bound=Record)
+_Given = tuple[Record, list[Any]]
+"""A record and its checked values, as the driver takes them, in the order of its fields."""
 
 _BATCH_RECORDS = 500
 _MAX_WINDOW = 1_000_000_000
@@ -158,9 +160,7 @@ class Repository:
         refused: list[Refused] = []
         iterator = iter(records)
         while batch := list(itertools.islice(iterator, _BATCH_RECORDS)):
-            by_model: dict[type[Record], list[tuple[Record, dict[str, Any]]]] = {
-                model: [] for model in self.MODELS
-            }
+            by_model: dict[type[Record], list[_Given]] = {model: [] for model in self.MODELS}
             for record in batch:
                 model = type(record)
                 if model not in by_model:
@@ -176,18 +176,16 @@ class Repository:
                     refused.extend(self._put_rows(model, rows))
         return refused
 
-    def _put_rows(
-        self, model: type[Record], rows: Sequence[tuple[Record, dict[str, Any]]]
-    ) -> list[Refused]:
+    def _put_rows(self, model: type[Record], rows: Sequence[_Given]) -> list[Refused]:
         """Upsert checked rows; where the database refuses a batch, halve it down to the bad one."""
         if not rows:
             return []
         # One statement cannot touch a row twice.
-        key = key_field(model).name
-        unique = {row[key]: row for _, row in rows}
+        key_at = model._meta.sorted_fields.index(key_field(model))
+        unique = {row[key_at]: row for _, row in rows}
         try:
             with self._db.writing():
-                self._upsert(model, list(unique.values()))
+                self._write_rows(model, list(unique.values()), replace=True)
             return []
         except errors.ConstraintFailed as exc:
             if len(rows) == 1:
@@ -197,21 +195,18 @@ class Repository:
 
     def _insert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
         """Insert checked rows; columns that a row does not name are NULL."""
-        self._write_rows(model, rows, replace=False)
+        self._write_rows(model, _as_lists(model, rows), replace=False)
 
     def _upsert(self, model: type[Record], rows: list[dict[str, Any]]) -> None:
         """Insert checked rows, or replace those of their keys; no key may be given twice."""
-        self._write_rows(model, rows, replace=True)
+        self._write_rows(model, _as_lists(model, rows), replace=True)
 
-    def _write_rows(
-        self, model: type[Record], rows: list[dict[str, Any]], *, replace: bool
-    ) -> None:
-        convert = [(field.name, field.db_value) for field in model._meta.sorted_fields]
+    def _write_rows(self, model: type[Record], rows: list[list[Any]], *, replace: bool) -> None:
+        """Write rows of values as the driver takes them, in the order of the fields."""
         start = 0
         for size in _STATEMENT_ROWS:
             while len(rows) - start >= size:
-                part = rows[start : start + size]
-                values = [to_db(row.get(name)) for row in part for name, to_db in convert]
+                values = [*itertools.chain.from_iterable(rows[start : start + size])]
                 self._db.execute_sql(self._text(model, size, replace), values)
                 start += size
 
@@ -232,15 +227,15 @@ class Repository:
             self._texts[model, size, replace] = text
         return text
 
-    def _why(self, model: type[Record], row: dict[str, Any]) -> str | None:
+    def _why(self, model: type[Record], row: list[Any]) -> str | None:
         """Name the missing parent; SQLite says no more than that there is one."""
-        for field in model._meta.sorted_fields:
-            if not isinstance(field, ReferenceField) or row[field.name] is None:
+        for field, value in zip(model._meta.sorted_fields, row, strict=True):
+            if not isinstance(field, ReferenceField) or value is None:
                 continue
             parent, key = field.rel_model, field.rel_field
-            if self._first(parent.select(key).where(key == row[field.name])) is None:
+            if self._first(parent.select(key).where(key == value)) is None:
                 table = parent._meta.table_name
-                return f"{field.column_name}: there is no {row[field.name]!r} in {table}"
+                return f"{field.column_name}: there is no {value!r} in {table}"
         return None
 
     def _existing(
@@ -350,17 +345,18 @@ def _bounds(key: peewee.Field, prefix: str) -> tuple[str, str] | None:
     return str(uuid.UUID(f"{digits:0<32}")), str(uuid.UUID(f"{digits:f<32}"))
 
 
-def _complete(record: Record) -> dict[str, Any]:
-    data = record.__data__
-    return {name: data.get(name) for name in type(record)._meta.fields}
+def _as_lists(model: type[Record], rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    convert = [(field.name, field.db_value) for field in model._meta.sorted_fields]
+    return [[to_db(row.get(name)) for name, to_db in convert] for row in rows]
 
 
-def _checked_whole(record: Record) -> dict[str, Any]:
+def _checked_whole(record: Record) -> list[Any]:
+    row = checked_row(record)
     model = type(record)
-    row = checked(model, _complete(record))
     if model.NATURAL_KEY is not None:
         parent, name = model.NATURAL_KEY
         table, key = model._meta.table_name, key_field(model).name
-        if row[key] != derived_id(table, str(row[parent]), str(row[name])):
+        values = dict(zip(model._meta.sorted_field_names, row, strict=True))
+        if values[key] != derived_id(table, str(values[parent]), str(values[name])):
             raise errors.InvalidValue(key, f"is not the one derived from {parent} and {name}")
     return row

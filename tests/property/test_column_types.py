@@ -28,6 +28,7 @@ from dynostore.fields import (
     WholeNumberField,
     json_text,
     time_text,
+    writer_of,
 )
 from dynostore.ids import new_id
 from dynostore.models.base import Record, checked
@@ -308,3 +309,43 @@ def test_a_text_is_accepted_exactly_when_postgres_can_hold_it(value: str) -> Non
             assert not storable
         else:
             assert storable
+
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=24)
+    | st.binary(max_size=3)
+    | st.uuids()
+    | st.uuids().map(str)
+    | st.datetimes(timezones=st.none() | offsets),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=4) | st.integers() | reals, inner, max_size=4)
+    ),
+    max_leaves=10,
+)
+
+
+def outcome(make: Any, value: Any) -> Any:
+    try:
+        made = make(value)
+    except ValueError as exc:
+        return str(exc)
+    return type(made), made
+
+
+@settings(repeatable, max_examples=500)
+@given(value=anything.filter(lambda value: value is not None))
+def test_bulk_writing_accepts_and_stores_what_a_single_write_does(value: Any) -> None:
+    for field in Sample._meta.sorted_fields:
+        single = outcome(lambda given, field=field: field.db_value(field.check(given)), value)
+        assert outcome(writer_of(field), value) == single, field.name
+
+
+def test_json_has_one_text_whatever_its_keys_are_made_of() -> None:
+    value = {9: "i", 10: {2.5: "f", 10.5: [{-1: 0, 1: 0}]}}
+    text = '{"10":{"10.5":[{"-1":0,"1":0}],"2.5":"f"},"9":"i"}'
+    assert writer_of(Sample.json)(value) == Sample.json.checked_text(value) == text

@@ -50,3 +50,10 @@ def test_derived_ids_differ_by_table_parent_and_key() -> None:
         for key in ("x", "X", "é", "")
     }
     assert len(ids) == 24
+
+
+def test_a_derived_id_is_the_uuid5_of_a_key_in_the_uuid5_of_its_table_and_parent() -> None:
+    for number in range(200):
+        table, parent, key = "run_files", f"run-{number % 7}", f"ö{number}.csv"
+        space = uuid.uuid5(NAMESPACE, f"{table}\x1f{parent}")
+        assert derived_id(table, parent, key) == str(uuid.uuid5(space, key))
