@@ -57,6 +57,11 @@ def json_value(text: str) -> Any:
     return parsed
 
 
+def comma_separated(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Read names with commas between them, as an option's callback."""
+    return tuple(name.strip() for name in (value or "").split(",") if name.strip())
+
+
 def settable(fields: dict[str, Any]) -> Callable[[FunctionT], FunctionT]:
     """Add an option for each field that a person can set, of its type; the text is its name."""
 

@@ -1,4 +1,4 @@
-"""``dynostore sync``: what changed here goes to the shared Postgres."""
+"""``dynostore sync``: what changed goes to the shared Postgres and comes from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dynostore.cli._options import examples, in_utc
+from dynostore.cli._options import comma_separated, examples, in_utc
 from dynostore.cli._output import print_item, progress
 from dynostore.cli._session import Group, Session
 from dynostore.cli._tables import Column, print_table
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     Column("name", "table"),
     Column("sent"),
+    Column("received"),
     Column("adopted"),
     Column("conflicts"),
     Column("rejected"),
@@ -32,16 +33,30 @@ _COLUMNS = (
     invoke_without_command=True,
     epilog=examples(
         "dynostore sync --to postgresql://user@host/database",
-        "DYNOSTORE_REMOTE=postgresql://user@host/database dynostore sync",
+        "DYNOSTORE_REMOTE=postgresql://user@host/database dynostore sync --direction both",
         "dynostore sync status",
     ),
 )
 @click.option("--to", metavar="URL", help="The shared server; its database may be empty.")
+@click.option(
+    "--direction",
+    type=click.Choice(["push", "pull", "both"]),
+    default="push",
+    show_default=True,
+    help="Send, bring, or first send and then bring.",
+)
+@click.option(
+    "--tables",
+    metavar="NAME,...",
+    callback=comma_separated,
+    help="Only these, and the tables that they refer to.",
+)
+@click.option("--skip", metavar="NAME,...", callback=comma_separated, help="All but these.")
 @click.pass_context
-def sync(ctx: click.Context, to: str | None) -> int:
-    """Send what changed to the shared Postgres.
+def sync(ctx: click.Context, /, to: str | None, **options: Any) -> int:
+    """Send what changed to the shared Postgres, or bring what changed there.
 
-    The server is found by --to, DYNOSTORE_REMOTE, POSTGRES_HOST and its like, or the profile's
+    On a new machine --direction pull makes the whole file from the server. The server is found by --to, DYNOSTORE_REMOTE, POSTGRES_HOST and its like, or the profile's
     "remote". A sync that was interrupted is finished by the next one; one that has nothing to do
     changes nothing.
 
@@ -49,13 +64,13 @@ def sync(ctx: click.Context, to: str | None) -> int:
     this store is running, with 75 when the server cannot be reached.
     """
     if ctx.invoked_subcommand is None:
-        return _sync(ctx.obj, to)
+        return _sync(ctx.obj, to, options)
     if to is not None:
         raise click.UsageError("--to goes with sync itself")
     return 0
 
 
-def _sync(session: Session, to: str | None) -> int:
+def _sync(session: Session, to: str | None, options: dict[str, Any]) -> int:
     from dynostore.sync import sync as run_sync  # imported late, as is everything heavy
 
     if to is not None and mask(to) != to:
@@ -65,13 +80,15 @@ def _sync(session: Session, to: str | None) -> int:
         )
     remote = session.remote(to)
     with session.store() as store, progress(session) as show:
-        report = run_sync(store, remote, progress=show)
+        report = run_sync(store, remote, progress=show, **options)
     if session.json:
         print_item(session, report.to_json(), ok=not report.exit_code)
     elif report.up_to_date:
         print("everything is up to date")
     else:
-        print_table(report.to_json()["tables"], _COLUMNS)
+        unused = {"push": "received", "pull": "sent"}.get(options["direction"])
+        columns = [column for column in _COLUMNS if column.key != unused]
+        print_table(report.to_json()["tables"], columns)
     if report.exit_code:
         session.note("some rows need a look: dynostore sync status")
     return report.exit_code

@@ -41,7 +41,7 @@ def _write_down(
     local: LocalFile, pending: Pending, plain: list[str], seq: int, exceptions: Exceptions
 ) -> Outcome:
     table = local.tables[pending.table]
-    with local.writing(applying=exceptions.any) as writer:
+    with local.writing(applying=exceptions.any, durable=False) as writer:
         local.set_bases(writer, [(table.name, key, pending.token, seq) for key in plain])
         outcome = exceptions.apply(writer, seq) if exceptions.any else Outcome()
         outcome.sent += len(plain)
@@ -58,6 +58,10 @@ def acknowledge_after_crash(
     local: LocalFile, server: Server, node_id: str, pending: Pending
 ) -> Outcome:
     """Do the same for a batch that this process did not send: the server's rows tell the keys."""
+    if pending.op == "n":
+        with local.writing():
+            local.journal.remember(pending.token, server.verdict(node_id, pending.token).seq)
+        return Outcome()
     verdict = server.verdict(node_id, pending.token)
     keys = _keys_of(server, local.tables[pending.table], pending, verdict.seq)
     return acknowledge(local, server, pending, keys, verdict)

@@ -91,13 +91,33 @@ def changed_rows(
     reader.execute(
         "CREATE TEMP TABLE push_key (key TEXT NOT NULL PRIMARY KEY, keep INTEGER) WITHOUT ROWID"
     )
+    logged = _logged_tables(reader, marker)
+    deleted = []
     for table in scope:
-        yield from _unsendable(reader, table, marker)
-        if _list_keys(reader, table, marker):
-            yield from _puts(reader, table, limits)
-    for table in reversed(scope):
-        if _list_keys(reader, table, marker):
-            yield from _deletes(reader, table, limits)
+        kinds = logged.get(table.name, set())
+        if kinds - {"text"}:
+            yield from _unsendable(reader, table, marker)
+        if "text" in kinds:
+            missing = _list_keys(reader, table, marker)
+            for batch in _puts(reader, table, limits):
+                missing -= batch.rows
+                yield batch
+            if missing:
+                deleted.append(table)
+    for table in reversed(deleted):
+        _list_keys(reader, table, marker)
+        yield from _deletes(reader, table, limits)
+
+
+def _logged_tables(reader: sqlite3.Connection, marker: int) -> dict[str, set[str]]:
+    """Give the types of the logged keys by table, in one pass over what may be a long log."""
+    logged: dict[str, set[str]] = {}
+    for name, kind in reader.execute(
+        "SELECT DISTINCT tbl, typeof(key) FROM sync_log WHERE seq < ? AND tbl IS NOT NULL",
+        (marker,),
+    ):
+        logged.setdefault(name.decode(), set()).add(kind.decode())
+    return logged
 
 
 def _unsendable(reader: sqlite3.Connection, table: Table, marker: int) -> Iterator[Batch]:
@@ -119,16 +139,17 @@ def _unsendable(reader: sqlite3.Connection, table: Table, marker: int) -> Iterat
         yield batch
 
 
-def _list_keys(reader: sqlite3.Connection, table: Table, marker: int) -> bool:
+def _list_keys(reader: sqlite3.Connection, table: Table, marker: int) -> int:
+    """Fill ``push_key`` with the keys that are logged; give their number."""
     # An entry 'r' sends a row on with the revision that it had; any other change gives it a new
     # one.
     reader.execute("DELETE FROM temp.push_key")
-    reader.execute(
+    listed = reader.execute(
         "INSERT INTO temp.push_key SELECT key, min(op = 'r') FROM sync_log"
         " WHERE seq < ? AND tbl = ? AND typeof(key) = 'text' GROUP BY key",
         (marker, table.name),
     )
-    return reader.execute("SELECT 1 FROM temp.push_key LIMIT 1").fetchone() is not None
+    return listed.rowcount
 
 
 def _puts(reader: sqlite3.Connection, table: Table, limits: Limits) -> Iterator[Batch]:

@@ -40,11 +40,12 @@ CREATE TABLE sync_pending (
 );
 CREATE TABLE sync_conflict (
     id INTEGER PRIMARY KEY, tbl TEXT NOT NULL, key TEXT NOT NULL, image TEXT,
-    revision INTEGER, why TEXT NOT NULL, at TEXT NOT NULL
+    revision INTEGER, node TEXT, why TEXT NOT NULL, at TEXT NOT NULL
 );
 CREATE TABLE sync_reject (
     tbl TEXT NOT NULL, key TEXT NOT NULL, column_name TEXT, value TEXT,
     sqlstate TEXT NOT NULL, message TEXT NOT NULL, tries INTEGER NOT NULL, at TEXT NOT NULL,
+    origin TEXT NOT NULL DEFAULT 'file',
     PRIMARY KEY (tbl, key)
 ) WITHOUT ROWID;
 CREATE TABLE sync_history (token INTEGER PRIMARY KEY, clock INTEGER NOT NULL);
@@ -73,8 +74,12 @@ def install(local: LocalFile) -> None:
     Rows that a table holds already when it joins, or that may have changed while its triggers
     were missing, are logged: the server says which of them are news.
     """
-    known = _has_tables(local.writer)
-    missing = [t for t in local.tables.values() if not known or not _captured(local.writer, t)]
+    captured = _captured(local.writer) if _has_tables(local.writer) else {}
+    missing = [
+        t
+        for t in local.tables.values()
+        if captured.get(t.name) != (_triggers(t), _hash(_triggers(t)))
+    ]
     if not missing:
         return
     with local.writing() as writer:
@@ -96,19 +101,16 @@ def _has_tables(writer: sqlite3.Connection) -> bool:
     return found.fetchone() is not None
 
 
-def _captured(writer: sqlite3.Connection, table: Table) -> bool:
-    """Tell whether the table is registered and its triggers are word for word ours."""
-    rows = writer.execute(
-        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = ?"
-        f" AND name LIKE '{CAPTURE_PREFIX}%'",
-        (table.name,),
-    ).fetchall()
-    if dict(rows) != _triggers(table):
-        return False
-    row = writer.execute(
-        "SELECT triggers_hash FROM sync_table WHERE name = ?", (table.name,)
-    ).fetchone()
-    return row is not None and row[0] == _hash(_triggers(table))
+def _captured(writer: sqlite3.Connection) -> dict[str, tuple[dict[str, str], str]]:
+    """Give the triggers that each registered table has, and the hash of those that it should."""
+    triggers: dict[str, dict[str, str]] = {}
+    for table, name, sql in writer.execute(
+        "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'trigger'"
+        f" AND name LIKE '{CAPTURE_PREFIX}%'"
+    ):
+        triggers.setdefault(table, {})[name] = sql
+    hashes = writer.execute("SELECT name, triggers_hash FROM sync_table")
+    return {name: (triggers.get(name, {}), known) for name, known in hashes}
 
 
 def _capture(writer: sqlite3.Connection, table: Table) -> None:
@@ -117,8 +119,7 @@ def _capture(writer: sqlite3.Connection, table: Table) -> None:
         writer.execute(sql)
     writer.execute(
         "INSERT INTO sync_table (name, triggers_hash, columns) VALUES (?, ?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET triggers_hash = excluded.triggers_hash,"
-        " columns = excluded.columns",
+        " ON CONFLICT (name) DO UPDATE SET triggers_hash = excluded.triggers_hash",
         (table.name, _hash(_triggers(table)), json.dumps([c.name for c in table.columns])),
     )
     _log_whole_table(writer, table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -47,19 +48,22 @@ class LocalFile:
             cached_statements=256,
         )
         connection.execute("PRAGMA foreign_keys = OFF")
-        # What a batch leaves out, and that it is under way, must outlast a power failure as the
-        # server's half of it does.
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}")
         return connection
 
     @contextlib.contextmanager
-    def writing(self, *, applying: bool = False) -> Iterator[sqlite3.Connection]:
+    def writing(
+        self, *, applying: bool = False, durable: bool = True
+    ) -> Iterator[sqlite3.Connection]:
         """Hold one write transaction.
 
         :param applying: True: rows written inside are the server's, and are not captured.
+        :param durable: it outlasts a power failure, and with it all that was committed before.
+            False: it may be undone, being something that the next sync would find out again.
         """
         writer = self.writer
+        writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         writer.execute("BEGIN IMMEDIATE")
         try:
             if applying:
@@ -96,9 +100,16 @@ class LocalFile:
                 (message, time_text(utc_now())),
             )
 
-    def something_waits(self) -> bool:
-        """Tell whether anything is logged; looks at a row or two."""
-        found = self.writer.execute("SELECT 1 FROM sync_log WHERE tbl IS NOT NULL LIMIT 1")
+    def something_waits(self, scope: Sequence[Table] | None = None) -> bool:
+        """Tell whether anything is logged, in some tables or in all; looks at a row or two."""
+        names = ", ".join(literal(table.name) for table in scope or self.tables.values())
+        found = self.writer.execute(f"SELECT 1 FROM sync_log WHERE tbl IN ({names}) LIMIT 1")
+        return found.fetchone() is not None
+
+    def has_bases(self, table: Table | None = None) -> bool:
+        """Tell whether anything, or anything of one table, was ever sent or received."""
+        which = "" if table is None else f" WHERE tbl = {literal(table.name)}"
+        found = self.writer.execute(f"SELECT 1 FROM sync_base{which} LIMIT 1")
         return found.fetchone() is not None
 
     def count(self, table: str) -> int:
@@ -116,7 +127,7 @@ class LocalFile:
         reader = self._connect()
         try:
             reader.text_factory = bytes
-            with self.writing() as writer:
+            with self.writing(durable=False) as writer:
                 writer.execute(
                     "DELETE FROM sync_log WHERE seq = (SELECT marker FROM sync_meta)"
                     " AND tbl IS NULL"
@@ -152,6 +163,8 @@ class LocalFile:
 
         :param itself: True: the pending batch was finished too.
         """
+        if pending.op == "n":
+            return
         for op, table in pending.ranges_done():
             self._forget(writer, pending.marker, op, table, "1")
         end = (pending.last_key, "<=") if itself else (pending.first_key, "<")
@@ -177,16 +190,26 @@ class LocalFile:
         names = ", ".join(map(literal, scope))
         writer.execute(f"DELETE FROM sync_log WHERE seq < ? AND tbl IN ({names})", (marker,))
 
-    def set_aside(self, writer: sqlite3.Connection, table: str, rejects: Sequence[Reject]) -> None:
-        """Keep rows that the server cannot hold, with the reason, inside the caller's transaction.
+    def set_aside(
+        self,
+        writer: sqlite3.Connection,
+        table: str,
+        rejects: Sequence[Reject],
+        *,
+        origin: str = "file",
+    ) -> None:
+        """Keep rows that the other side cannot hold, with the reason, in the caller's transaction.
 
-        A row counts as changed here for as long as it is kept; it is tried again when it changes.
+        :param origin: ``file``: the server cannot hold the file's row, which counts as changed here
+            for as long as it is kept, and is tried again when it changes. ``server``: the file
+            cannot hold the server's.
         """
         writer.executemany(
             "INSERT INTO sync_reject"
-            " (tbl, key, column_name, value, sqlstate, message, tries, at)"
-            " VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (tbl, key) DO UPDATE SET"
-            " column_name = excluded.column_name, value = excluded.value,"
+            " (tbl, key, column_name, value, sqlstate, message, tries, at, origin)"
+            f" VALUES (?, ?, ?, ?, ?, ?, 1, ?, {literal(origin)})"
+            " ON CONFLICT (tbl, key) DO UPDATE SET"
+            " column_name = excluded.column_name, value = excluded.value, origin = excluded.origin,"
             " sqlstate = excluded.sqlstate, message = excluded.message,"
             " tries = tries + 1, at = excluded.at",
             [
@@ -212,6 +235,55 @@ class LocalFile:
             " SET revision = excluded.revision, seq = excluded.seq",
             rows,
         )
+
+
+class DirtyKeys:
+    """The keys of one table that changed here and wait for push to let the server judge them.
+
+    A context: what it knows lies in a temporary table, however many there are.
+    """
+
+    def __init__(self, writer: sqlite3.Connection, table: Table) -> None:
+        self._writer = writer
+        self._table = table.name
+        self._seen = 0
+
+    def __enter__(self) -> DirtyKeys:
+        self._writer.execute(
+            "CREATE TEMP TABLE dirty (key TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID"
+        )
+        self._writer.execute(
+            "INSERT INTO temp.dirty SELECT key FROM sync_reject WHERE tbl = ? AND origin = 'file'",
+            (self._table,),
+        )
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._writer.execute("DROP TABLE temp.dirty")
+
+    def among(self, keys: Sequence[str]) -> set[str]:
+        """Give those of some keys that are dirty by now.
+
+        Inside a write transaction this holds to its end, but for what the caller logs itself.
+        """
+        self._catch_up()
+        if self._writer.execute("SELECT 1 FROM temp.dirty LIMIT 1").fetchone() is None:
+            return set()
+        found = self._writer.execute(
+            "SELECT d.key FROM json_each(?) j CROSS JOIN temp.dirty d ON d.key = j.value",
+            (json.dumps(keys),),
+        )
+        return {key for (key,) in found}
+
+    def _catch_up(self) -> None:
+        (last,) = self._writer.execute("SELECT coalesce(max(seq), 0) FROM sync_log").fetchone()
+        if last > self._seen:
+            self._writer.execute(
+                "INSERT OR IGNORE INTO temp.dirty SELECT key FROM sync_log"
+                " WHERE seq > ? AND tbl = ?",
+                (self._seen, self._table),
+            )
+            self._seen = last
 
 
 def require_file(store: Store) -> SqliteFile:

@@ -95,7 +95,8 @@ def _finish(
         ):
             continue
         outcome = acknowledge_after_crash(local, server, node.node_id, batch)
-        reports.setdefault(batch.table, TableReport(batch.table)).add(outcome)
+        if batch.table:
+            reports.setdefault(batch.table, TableReport(batch.table)).add(outcome)
         with local.writing() as writer:
             local.forget_done(writer, batch, itself=True)
     return False

@@ -110,6 +110,7 @@ class Incoming:
         self._writer = writer
         self._parents = parents
         self.restored_parents: list[tuple[Table, str]] = []
+        self.logged = False
 
     def take(self, table: Table, key: str, row: Held) -> None:
         """Make the file hold what the server holds under a key, and remember it as the base.
@@ -123,6 +124,7 @@ class Incoming:
         if row.values is None:
             if self._has_children(table, key):
                 self._local.log(self._writer, table.name, [key], "p")
+                self.logged = True
                 return
             self._writer.execute(f"DELETE FROM {table.quoted} WHERE {table.key.quoted} = ?", (key,))
         else:

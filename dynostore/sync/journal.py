@@ -9,7 +9,7 @@ import dataclasses
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dynostore.fields import time_text, utc_now
@@ -27,10 +27,21 @@ class Node:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cursor:
+    """How far a table was pulled.
+
+    :ivar columns: those that it had when it was read.
+    """
+
+    number: int
+    columns: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Pending:
     """The batch that is on its way; its keys are a range, and all ranges before it are done.
 
-    :ivar op: ``p`` for puts, ``d`` for deletes.
+    :ivar op: ``p`` for puts, ``d`` for deletes, ``n`` for nothing: a pull that changed the token.
     :ivar marker: log entries before this one belong to its push.
     :ivar scope: the tables that its push sends, parents first.
     """
@@ -42,6 +53,11 @@ class Pending:
     last_key: str
     marker: int
     scope: tuple[str, ...]
+
+    @classmethod
+    def of_pull(cls) -> Pending:
+        """Give the batch without rows that stands for a pull."""
+        return cls(new_token(), "", "n", "", "", 0, ())
 
     def ranges_done(self) -> Iterator[tuple[str, str]]:
         """Give (op, table) of what its push had finished before it came to this table."""
@@ -122,6 +138,21 @@ class Journal:
             " (SELECT coalesce(max(clock), 0) FROM sync_history))"
         ).fetchone()
         return int(row[0])
+
+    def cursors(self) -> dict[str, Cursor]:
+        """Give how far each table was pulled."""
+        rows = self._writer.execute("SELECT name, cursor, columns FROM sync_table").fetchall()
+        return {name: Cursor(number, tuple(json.loads(c))) for name, number, c in rows}
+
+    def move_cursors(self, columns: Mapping[str, Sequence[str]], number: int) -> None:
+        """Note that tables were pulled up to a number, inside the caller's transaction.
+
+        :param columns: by table, the columns that were read.
+        """
+        self._writer.executemany(
+            "UPDATE sync_table SET cursor = ?, columns = ? WHERE name = ?",
+            [(number, json.dumps(names), table) for table, names in columns.items()],
+        )
 
     def cursor(self) -> int:
         """Give the furthest number that was pulled; 0 before the first pull."""

@@ -6,7 +6,7 @@ import dataclasses
 import io
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,6 +18,7 @@ from dynostore.sync.changes import HISTORY_KEPT, LocalFile
 from dynostore.sync.journal import Pending, new_token
 from dynostore.sync.read_ahead import ReadAhead
 from dynostore.sync.server import Server, Verdict
+from dynostore.sync.tables import Table
 from dynostore.sync.verdicts import Outcome
 from dynostore.sync.wire import shown, stored_values
 
@@ -38,11 +39,13 @@ class TableReport:
     :ivar sent: rows that the server took, deletions included.
     :ivar adopted: rows that the server held already, word for word.
     :ivar conflicts: rows that another node had changed or deleted as well.
-    :ivar rejected: rows that the server cannot hold, set aside.
+    :ivar rejected: rows that the other side cannot hold, set aside.
+    :ivar received: rows that came from the server, deletions included.
     """
 
     name: str
     sent: int = 0
+    received: int = 0
     adopted: int = 0
     conflicts: int = 0
     rejected: int = 0
@@ -57,8 +60,8 @@ class TableReport:
 
     @property
     def rows_per_s(self) -> float:
-        """Rows sent or adopted in a second."""
-        return (self.sent + self.adopted) / self.seconds if self.seconds else 0.0
+        """Rows sent, adopted or received in a second."""
+        return (self.sent + self.adopted + self.received) / self.seconds if self.seconds else 0.0
 
 
 class Push:
@@ -73,6 +76,7 @@ class Push:
         server: Server,
         reports: dict[str, TableReport],
         limits: Limits,
+        scope: Sequence[Table],
         progress: Progress | None = None,
     ) -> None:
         self._local = local
@@ -80,14 +84,14 @@ class Push:
         self.reports = reports
         self._limits = limits
         self._progress = progress
-        self._scope = list(local.tables.values())
+        self._scope = list(scope)
         self._node = local.journal.node()
         self._number, self._epoch = server.node_entry(self._node.node_id)
         self._settled = 0.0  # when the last batch was acknowledged
 
     def run(self) -> None:
         """Send everything that is logged; rounds go on while rows arrive that others waited for."""
-        while self._local.something_waits() and self._round():
+        while self._local.something_waits(self._scope) and self._round():
             pass
         if self._local.trim_history():
             self._server.trim_history(self._node.node_id, HISTORY_KEPT)
@@ -126,7 +130,7 @@ class Push:
                 else:
                     before = _Sent(batch, pending, on_its_way.result())
             self._settle(before, total)
-        with self._local.writing() as writer:
+        with self._local.writing(durable=False) as writer:
             self._local.forget_all_sent(writer, marker, self._scope_names)
             self._local.journal.drop_pending()
         return bool(total.woken or (total.put_off and rows > total.put_off))
@@ -159,20 +163,19 @@ class Push:
         with server.connection.cursor() as cursor:
             body = io.BytesIO(b"\n".join(batch.lines) + b"\n")
             cursor.copy_expert(statements.COPY_IN, body, _COPY_BYTES)
-        server.execute(
-            statements.finish(
-                batch.table,
-                batch.op,
-                fresh=batch.fresh,
-                node=node.node_id,
-                number=self._number,
-                epoch=self._epoch,
-                old=node.token,
-                token=pending.token,
-            )
+        judge = statements.finish(
+            batch.table,
+            batch.op,
+            fresh=batch.fresh,
+            node=node.node_id,
+            number=self._number,
+            epoch=self._epoch,
+            old=node.token,
+            token=pending.token,
         )
+        verdict = server.verdict(node.node_id, pending.token, after=judge)
         node.token = pending.token
-        return server.verdict(node.node_id, pending.token)
+        return verdict
 
     def _settle(self, sent: _Sent | None, total: Outcome) -> None:
         """Acknowledge a batch that the server has committed."""

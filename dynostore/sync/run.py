@@ -6,9 +6,9 @@ import dataclasses
 import logging
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal, get_args
 
 from dynostore import config, errors
 from dynostore.database import SqliteFile, require_psycopg2
@@ -26,13 +26,17 @@ from dynostore.sync.batches import Limits
 from dynostore.sync.capture import install
 from dynostore.sync.changes import LocalFile, require_file
 from dynostore.sync.fence import pass_fence
+from dynostore.sync.pull import Pull
 from dynostore.sync.push import Progress, Push, TableReport
 from dynostore.sync.server import Server
 from dynostore.sync.statements import TOKEN_MOVED
-from dynostore.sync.tables import describe
+from dynostore.sync.tables import Table, describe, select
 
 _log = logging.getLogger("dynostore.sync")
 
+Direction = Literal["push", "pull", "both"]
+
+_ROUNDS = 3
 _ATTEMPTS = 6
 _FIRST_PAUSE_S = 0.1
 _TRY_AGAIN = ("40", "53", "55", "57", "23505", TOKEN_MOVED)
@@ -56,8 +60,8 @@ class SyncReport:
 
     @property
     def rows_per_s(self) -> float:
-        """Rows sent or adopted in a second, of the whole sync."""
-        rows = sum(t.sent + t.adopted for t in self.tables)
+        """Rows sent, adopted or received in a second, of the whole sync."""
+        rows = sum(t.sent + t.adopted + t.received for t in self.tables)
         return rows / self.seconds if self.seconds else 0.0
 
     @property
@@ -86,29 +90,36 @@ def sync(
     store: Store,
     remote: str | config.Place,
     *,
-    direction: str = "push",
+    direction: Direction = "push",
+    tables: Sequence[str] = (),
+    skip: Sequence[str] = (),
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> SyncReport:
-    """Send what changed in a store's file to the shared Postgres, parents before children.
+    """Send what changed in a store's file to the shared Postgres, or bring what changed there.
 
-    Each batch is one transaction on each side, and a batch sent twice changes nothing: killed
-    anywhere, the next sync goes on. An empty server is set up. A lost connection is tried again for
-    some seconds. A sync with nothing to do writes nothing on either side.
+    Parents go before children. Each batch is one transaction on each side, and a batch sent twice
+    changes nothing: killed anywhere, the next sync goes on. An empty server is set up. A lost
+    connection is tried again for some seconds. A sync with nothing to do writes nothing on either
+    side.
 
     :param remote: a Postgres URL.
-    :param direction: ``push``.
+    :param direction: ``push``, ``pull`` or ``both``: first push, then pull.
+    :param tables: only these, and the tables that they refer to; all where none is named.
+    :param skip: all but these.
     :param limits: rows and bytes of a batch.
-    :return: rows sent, adopted, in conflict and set aside, per table.
+    :return: rows sent, received, adopted, in conflict and set aside, per table.
     :raises SyncRunning: another sync of this file is running.
     :raises RemoteUnavailable: nothing of the current batch was written; try again.
     :raises SchemaError: the server's tables are older or newer than this program's.
     :raises IdentityMismatch: this is not the server that the file was synced with.
-    :raises ConfigError: the store is not a SQLite file, or the remote no Postgres.
+    :raises ConfigError: the store is not a SQLite file, the remote no Postgres, or a table unknown.
     """
     require_psycopg2()
-    if direction != "push":
-        raise errors.ConfigError(f"direction {direction!r}: this version pushes only")
+    if direction not in get_args(Direction):
+        raise errors.ConfigError(
+            f"direction: {direction!r} is none of {', '.join(get_args(Direction))}"
+        )
     place = config.Place(remote, "argument") if isinstance(remote, str) else remote
     started = time.perf_counter()
     file = require_file(store)
@@ -117,11 +128,14 @@ def sync(
             f"{file.shown}: was opened for reading only", hint="open it without read_only"
         )
     with _alone(file):
-        local = LocalFile(file.path, file.settings, describe(REPLICATED))
+        described = describe(REPLICATED)
+        scope = select(described, tables, skip)
+        local = LocalFile(file.path, file.settings, described)
         try:
             with translated(file.shown):
                 install(local)
-                reports = _with_patience(local, place, limits or Limits(), progress)
+                plan = _Plan(direction, scope, limits or Limits(), progress)
+                reports = _with_patience(local, place, plan)
         except errors.DynostoreError as exc:
             local.note_error(exc.message)
             raise
@@ -145,9 +159,29 @@ def _alone(file: SqliteFile) -> Iterator[None]:
         ) from exc
 
 
-def _with_patience(
-    local: LocalFile, place: config.Place, limits: Limits, progress: Progress | None
-) -> dict[str, TableReport]:
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What a sync was asked to do."""
+
+    direction: Direction
+    scope: list[Table]
+    limits: Limits
+    progress: Progress | None
+
+    def carry_out(self, local: LocalFile, server: Server, reports: dict[str, TableReport]) -> None:
+        """Push and pull. What a pull had to leave to the server is pushed, and pulled once more."""
+        for _ in range(_ROUNDS):
+            if self.direction != "pull" and local.something_waits(self.scope):
+                Push(local, server, reports, self.limits, self.scope, self.progress).run()
+            if self.direction == "push":
+                return
+            pull = Pull(local, server, reports, self.limits, self.scope, self.progress)
+            pull.run()
+            if not pull.logged or self.direction == "pull":
+                return
+
+
+def _with_patience(local: LocalFile, place: config.Place, plan: _Plan) -> dict[str, TableReport]:
     """Sync, and begin again after what a second attempt may get past."""
     reports: dict[str, TableReport] = {}
     for attempt in range(1, _ATTEMPTS + 1):
@@ -156,8 +190,7 @@ def _with_patience(
             server.connect()
             server.ensure(local.journal.node().server_id)
             pass_fence(local, server, reports)
-            if local.something_waits():
-                Push(local, server, reports, limits, progress).run()
+            plan.carry_out(local, server, reports)
             return reports
         except Exception as exc:
             if not (is_from_postgres(exc) or isinstance(exc, errors.RemoteUnavailable)):

@@ -13,6 +13,7 @@ from typing import Any
 from dynostore import config, database, errors
 from dynostore.driver_errors import is_from_postgres, sqlstate
 from dynostore.migrator import Migrator, step_names
+from dynostore.sync import statements
 from dynostore.sync.tables import SYNC_COLUMNS, Table, literal
 
 PROTOCOL = 1
@@ -82,7 +83,10 @@ class Server:
         self.database.connect()
         # Kept, since Peewee's belongs to a thread, and would quietly open another when it breaks.
         self.connection: Any = self.database.connection()
-        self.execute(f"SET lock_timeout = {literal(_LOCK_TIMEOUT)}")
+        # No notices: nobody reads them, and they would be sent while a batch is at work.
+        self.execute(
+            f"SET lock_timeout = {literal(_LOCK_TIMEOUT)}; SET client_min_messages = error"
+        )
 
     def close(self) -> None:
         """End the session; what it had not committed never happened."""
@@ -117,7 +121,8 @@ class Server:
             )
         if expected is not None:
             self._require(expected)
-        Migrator(self.database).ensure()
+        if not self._has_all_steps():
+            Migrator(self.database).ensure()
         if not self._has_sync_schema():
             self._in_setup(self._create_sync_schema)
         if self._unattached():
@@ -153,7 +158,17 @@ class Server:
         return ServerIdentity(row[0], row[1], row[3])
 
     def _has_sync_schema(self) -> bool:
-        return self.one("SELECT to_regclass('dynostore_sync.server') IS NOT NULL") == (True,)
+        return self._has_table("dynostore_sync.server")
+
+    def _has_all_steps(self) -> bool:
+        """Tell whether the tables are just this program's, in a tenth of the migrator's time."""
+        if not self._has_table("dynostore_migration"):
+            return False
+        applied = self.execute("SELECT name FROM dynostore_migration")
+        return {name for (name,) in applied} == set(step_names())
+
+    def _has_table(self, name: str) -> bool:
+        return self.one("SELECT to_regclass(%s) IS NOT NULL", (name,)) == (True,)
 
     def _in_setup(self, act: Any) -> None:
         """Run DDL in one transaction, alone among those who set up this server."""
@@ -218,8 +233,9 @@ class Server:
         :param shut_out: True: a batch of such a client that has not even arrived yet can no longer
             be committed, once this transaction is.
         """
-        self.execute("BEGIN")
-        row = self.one("SELECT token FROM dynostore_sync.node WHERE id = %s FOR UPDATE", (node_id,))
+        row = self.one(
+            "BEGIN; SELECT token FROM dynostore_sync.node WHERE id = %s FOR UPDATE", (node_id,)
+        )
         if shut_out:
             self.execute(
                 "UPDATE dynostore_sync.node SET epoch = epoch + 1 WHERE id = %s", (node_id,)
@@ -251,16 +267,14 @@ class Server:
         )
         return row is not None
 
-    def verdict(self, node_id: str, token: int) -> Verdict:
+    def verdict(self, node_id: str, token: int, *, after: str = "") -> Verdict:
         """Give what became of a committed batch.
 
+        :param after: statements to run before, in the same round trip, such as those that commit.
         :raises IntegrityFailure: the server does not know it.
         """
-        row = self.one(
-            "SELECT seq, exceptions::text FROM dynostore_sync.node_history"
-            " WHERE node = %s AND token = %s",
-            (node_id, token),
-        )
+        sql = statements.outcome(node_id, token)
+        row = self.one(f"{after}; {sql}" if after else sql)
         if row is None:
             raise errors.IntegrityFailure(f"{self.place.shown}: has lost the batch {token}")
         return Verdict(row[0], json.loads(row[1]))

@@ -8,7 +8,9 @@ CREATE TABLE dynostore_sync.server (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     id uuid NOT NULL,
     incarnation bigint NOT NULL,
-    protocol integer NOT NULL
+    protocol integer NOT NULL,
+    -- Tombstones up to this number were purged: whose cursor is behind it must compare every key.
+    horizon bigint NOT NULL DEFAULT 0
 );
 CREATE TABLE dynostore_sync.ancestor (
     incarnation bigint PRIMARY KEY,

@@ -58,19 +58,45 @@ def finish(
 DECLARE
     n bigint;
     fresh boolean := {str(fresh).lower()};
+    seen text[];
     outcome jsonb := '[]';
 BEGIN
-    UPDATE dynostore_sync.node SET token = {token}, last_seen = now()
+{_change_token(node, epoch, old, token)}
+{apply}
+    INSERT INTO dynostore_sync.node_history (node, token, seq, exceptions)
+        VALUES ({literal(node)}, {token}, n, outcome);
+END $push$; COMMIT"""
+
+
+def turn_token(*, node: str, epoch: int, old: int | None, token: int, seq: int) -> str:
+    """Give what changes the node's token for a batch without rows, and commits.
+
+    :param seq: the number up to which the node has seen everything.
+    """
+    return f"""DO $turn$
+BEGIN
+{_change_token(node, epoch, old, token)}
+    INSERT INTO dynostore_sync.node_history (node, token, seq, exceptions)
+        VALUES ({literal(node)}, {token}, {seq}, '[]');
+END $turn$"""
+
+
+def _change_token(node: str, epoch: int, old: int | None, token: int) -> str:
+    return f"""    UPDATE dynostore_sync.node SET token = {token}, last_seen = now()
         WHERE id = {literal(node)} AND epoch = {epoch}
             AND token IS NOT DISTINCT FROM {"NULL" if old is None else old};
     IF NOT FOUND THEN
         RAISE EXCEPTION 'the token of node % has moved', {literal(node)}
             USING ERRCODE = '{TOKEN_MOVED}';
-    END IF;
-{apply}
-    INSERT INTO dynostore_sync.node_history (node, token, seq, exceptions)
-        VALUES ({literal(node)}, {token}, n, outcome);
-END $push$; COMMIT"""
+    END IF;"""
+
+
+def outcome(node: str, token: int) -> str:
+    """Give what asks what became of a committed batch: its number and its exceptions."""
+    return (
+        "SELECT seq, exceptions::text FROM dynostore_sync.node_history"
+        f" WHERE node = {literal(node)} AND token = {token}"
+    )
 
 
 # After the clock is taken only foreign-key checks and inserts of the same key can still wait, and
@@ -89,11 +115,16 @@ _LOCK = """PERFORM 1 FROM {t} WHERE {k} IN (SELECT {k} FROM dynostore_push)
 _OVERTAKEN = "{} < p.sync_base_seq"
 
 
+# A statement that has nothing to do would still be planned, which for one row is most of the time.
+_SEEN = "SELECT array_agg(DISTINCT what) INTO seen FROM dynostore_verdict;"
+
+
 def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
     t, k, name = table.quoted, table.key.quoted, literal(table.name)
     columns = table.column_list
     stamped = f"({columns}, sync_rev, sync_seq, sync_node)"
     sent = ", ".join(f"p.{c.quoted}" for c in table.columns)
+    held = "t.sync_rev, t.sync_seq, t.sync_node"
     plain = f"""
     BEGIN
         {_TAKE}
@@ -131,32 +162,29 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
         FROM dynostore_push p
         LEFT JOIN {t} t ON t.{k} = p.{k}
         LEFT JOIN dynostore_sync.tombstone b ON b.tbl = {name} AND b.key = p.{k}::text;
-    {
-        _archive(
-            table,
-            "t",
-            "'replaced by a row of another node'",
-            "forward",
-            "t.sync_rev, t.sync_seq, t.sync_node",
-        )
-    }
+    {_SEEN}
+    {_archive(table, "t", "'replaced by a row of another node'", "forward", held)}
     {_archive(table, "p", "'lost to a newer version'", "lost", f"{token}, n, {number}")}
-    INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
-        SELECT b.tbl, b.key, b.rev, b.seq, b.node, 'deletion undone by a later version'
-        FROM dynostore_sync.tombstone b JOIN dynostore_verdict v ON b.key = v.key
-        WHERE b.tbl = {name} AND v.what = 'back';
-    DELETE FROM dynostore_sync.tombstone b USING dynostore_verdict v
-        WHERE b.tbl = {name} AND b.key = v.key AND v.what IN ('insert', 'back');
-    INSERT INTO {t} {stamped}
-        SELECT {sent}, CASE WHEN v.keep AND v.what = 'insert' THEN v.base ELSE {token} END,
-            n, {number}
-        FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
-        WHERE v.what IN ('insert', 'back');
-    UPDATE {t} t SET ({columns}, sync_rev, sync_seq, sync_node) =
-            ROW({sent}, CASE WHEN v.keep AND v.what = 'forward' THEN v.base ELSE {token} END,
-                n, {number})
-        FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
-        WHERE t.{k} = p.{k} AND v.what IN ('update', 'forward');
+    IF seen && '{{insert,back}}' THEN
+        INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
+            SELECT b.tbl, b.key, b.rev, b.seq, b.node, 'deletion undone by a later version'
+            FROM dynostore_sync.tombstone b JOIN dynostore_verdict v ON b.key = v.key
+            WHERE b.tbl = {name} AND v.what = 'back';
+        DELETE FROM dynostore_sync.tombstone b USING dynostore_verdict v
+            WHERE b.tbl = {name} AND b.key = v.key AND v.what IN ('insert', 'back');
+        INSERT INTO {t} {stamped}
+            SELECT {sent}, CASE WHEN v.keep AND v.what = 'insert' THEN v.base ELSE {token} END,
+                n, {number}
+            FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
+            WHERE v.what IN ('insert', 'back');
+    END IF;
+    IF seen && '{{update,forward}}' THEN
+        UPDATE {t} t SET ({columns}, sync_rev, sync_seq, sync_node) =
+                ROW({sent}, CASE WHEN v.keep AND v.what = 'forward' THEN v.base ELSE {token} END,
+                    n, {number})
+            FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
+            WHERE t.{k} = p.{k} AND v.what IN ('update', 'forward');
+    END IF;
     {_merge(table, number, token)}
     SELECT coalesce(jsonb_agg(jsonb_build_object('key', key, 'what', CASE
             WHEN what IN ('insert', 'forward') THEN 'kept' ELSE what END,
@@ -188,6 +216,7 @@ def _deletes(table: Table, number: int, token: int) -> str:
         FROM dynostore_push p
         LEFT JOIN {t} t ON t.{k} = p.{k}
         LEFT JOIN dynostore_sync.tombstone b ON b.tbl = {name} AND b.key = p.{k}::text;
+    {_SEEN}
     {_archive(table, "t", "'deleted'", "delete", "t.sync_rev, t.sync_seq, t.sync_node")}
     INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
         SELECT {name}, key, {token}, n, {number}, 'deletion lost to a newer version'
@@ -243,13 +272,15 @@ def _merge(table: Table, number: int, token: int) -> str:
         for c in merging
     }
     k = table.key.quoted
-    return f"""UPDATE {table.quoted} t
+    return f"""IF 'merged' = ANY (seen) THEN
+        UPDATE {table.quoted} t
         SET ({", ".join(values)}, sync_rev, sync_seq, sync_node) =
             ROW({", ".join(values.values())}, {token}, n, {number})
         FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
         WHERE t.{k} = p.{k} AND v.what = 'merged'
         AND ROW({", ".join("t." + c for c in values)})
-            IS DISTINCT FROM ROW({", ".join(values.values())});"""
+            IS DISTINCT FROM ROW({", ".join(values.values())});
+    END IF;"""
 
 
 def _archive(table: Table, alias: str, why: str, what: str, stamps: str) -> str:
@@ -257,8 +288,10 @@ def _archive(table: Table, alias: str, why: str, what: str, stamps: str) -> str:
     k = table.key.quoted
     image = ", ".join(f"{alias}.{c.quoted}" for c in table.columns)
     source = table.quoted if alias == "t" else "dynostore_push"
-    return f"""INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why, image)
+    return f"""IF '{what}' = ANY (seen) THEN
+        INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why, image)
         SELECT {literal(table.name)}, v.key, {stamps}, {why},
             to_json((SELECT x FROM (SELECT {image}) x))::text
         FROM {source} {alias} JOIN dynostore_verdict v ON v.id = {alias}.{k}
-        WHERE v.what = '{what}';"""
+        WHERE v.what = '{what}';
+    END IF;"""

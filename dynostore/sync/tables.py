@@ -70,6 +70,11 @@ class Table:
         return quoted(self.name)
 
     @property
+    def column_names(self) -> tuple[str, ...]:
+        """The names of all columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
     def column_list(self) -> str:
         """All columns, quoted, with commas between."""
         return ", ".join(column.quoted for column in self.columns)
@@ -104,6 +109,25 @@ def describe(models: Sequence[type[peewee.Model]]) -> dict[str, Table]:
         model._meta.table_name: _table(model, children.get(model._meta.table_name, []))
         for model in peewee.sort_models(models)  # type: ignore[attr-defined]  # not in the stubs
     }
+
+
+def select(tables: dict[str, Table], only: Sequence[str], skip: Sequence[str]) -> list[Table]:
+    """Give the tables that a sync is restricted to, parents first, with all that they refer to.
+
+    :raises ConfigError: an unknown table, or one to skip that another refers to.
+    """
+    for name in (*only, *skip):
+        if name not in tables:
+            raise ConfigError(f"{name}: no such table; there are {', '.join(sorted(tables))}")
+    wanted = {name for name in only or tables if name not in skip}
+    for name in reversed(tables):  # children first, so that grandparents are reached
+        for column in tables[name].references if name in wanted else ():
+            if column.parent in skip:
+                raise ConfigError(
+                    f"{column.parent}: {name} refers to it", hint=f"--skip {name} as well"
+                )
+            wanted.add(str(column.parent))
+    return [table for name, table in tables.items() if name in wanted]
 
 
 def _table(model: type[peewee.Model], children: Iterable[tuple[str, str]]) -> Table:

@@ -7,9 +7,9 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from dynostore.fields import time_text, utc_now
 from dynostore.sync.batches import Reject
 from dynostore.sync.changes import LocalFile
+from dynostore.sync.conflicts import list_conflict
 from dynostore.sync.incoming import Held, Incoming, Parents, held
 from dynostore.sync.journal import Pending
 from dynostore.sync.server import Server
@@ -19,14 +19,6 @@ MISSING_PARENT = "23503"
 """SQLSTATE of a foreign key's violation."""
 
 _CHILDREN_PER_QUERY = 5000
-
-REASONS = {
-    "lost": "another node changed the row first; the server kept theirs",
-    "delete": "another node changed the row that was deleted here; the row stays",
-    "children": "the row has children on the server that this node had not seen; it stays",
-    "back": "another node had deleted the row that was changed here; it came back",
-    "parent": "the row was deleted here, and a row that needs it came from the server",
-}
 
 
 @dataclasses.dataclass
@@ -109,7 +101,7 @@ class Exceptions:
                 outcome.conflicts += 1
         self.parents.require()
         for table, key in incoming.restored_parents:
-            self._list(writer, key, "parent", None, table)
+            list_conflict(writer, table, key, "parent", None)
         return outcome
 
     def _agree(
@@ -149,7 +141,7 @@ class Exceptions:
             self._take(incoming, key, later)
         if why == "lost" and self._pending.op == "d":
             why = "delete"
-        self._list(writer, key, why, item["rev"])
+        list_conflict(writer, self._table, key, why, item["rev"], self._images.get(key))
 
     def _take(self, incoming: Incoming, key: str, later: set[str]) -> None:
         # A row that was changed again here keeps its contents and its base: the next push judges
@@ -236,24 +228,3 @@ class Exceptions:
             (table, key, self._pending.marker, table, key),
         )
         return found.fetchone() is not None
-
-    def _list(
-        self,
-        writer: sqlite3.Connection,
-        key: str,
-        why: str,
-        revision: int | None,
-        table: Table | None = None,
-    ) -> None:
-        writer.execute(
-            "INSERT INTO sync_conflict (tbl, key, image, revision, why, at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                (table or self._table).name,
-                key,
-                self._images.get(key),
-                revision,
-                REASONS[why],
-                time_text(utc_now()),
-            ),
-        )

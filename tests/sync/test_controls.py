@@ -69,7 +69,7 @@ def test_without_applying_what_came_from_the_server_is_sent_back(
     writing = changes.LocalFile.writing
 
     @contextlib.contextmanager
-    def captured(self: Any, *, applying: bool = False) -> Iterator[Any]:
+    def captured(self: Any, **_: Any) -> Iterator[Any]:
         with writing(self) as writer:
             yield writer
 

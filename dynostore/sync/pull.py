@@ -1,0 +1,374 @@
+"""Brings what changed on the server into the file: one view of it, parents before children.
+
+Killed anywhere, a pull is repeated: a row that is here already is known by its revision, and the
+cursors move when the whole window is done. What changed here and was not sent yet is left alone;
+push lets the server judge it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from dynostore.sync import statements
+from dynostore.sync.arrivals import Arrivals, Misfit, orphans_among
+from dynostore.sync.batches import Limits, Reject
+from dynostore.sync.changes import DirtyKeys, LocalFile
+from dynostore.sync.conflicts import list_conflict
+from dynostore.sync.incoming import Held, Incoming, Parents, ParentsWanted, held
+from dynostore.sync.journal import Pending
+from dynostore.sync.push import Progress, TableReport
+from dynostore.sync.read_ahead import ReadAhead
+from dynostore.sync.reconcile import reconcile
+from dynostore.sync.server import Server
+from dynostore.sync.tables import Column, Table, literal
+
+_ORPHANS = 1000  # rows whose parents are fetched one key at a time
+_UNFIT = "22008"
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """What one pull takes of a table: the numbers above ``after`` and up to ``upto``.
+
+    :ivar again: the table gained columns since it was read: rows that are here already are taken
+        once more for their sake.
+    """
+
+    after: int
+    upto: int
+    again: bool = False
+
+    def __str__(self) -> str:
+        return f"sync_seq > {self.after} AND sync_seq <= {self.upto}"
+
+
+class Pull:
+    """One pull of one file; raises the driver's errors, for the caller to judge.
+
+    :ivar logged: rows were logged that only the server can judge: another push is due.
+    """
+
+    def __init__(
+        self,
+        local: LocalFile,
+        server: Server,
+        reports: dict[str, TableReport],
+        limits: Limits,
+        scope: Sequence[Table],
+        progress: Progress | None = None,
+    ) -> None:
+        self._local = local
+        self._server = server
+        self._reports = reports
+        self._limits = limits
+        self._scope = scope
+        self._progress = progress
+        self._moved = False
+        self._high = 0  # the number up to which the last window went
+        self.logged = False
+
+    def run(self) -> None:
+        """Take everything up to the server's present number.
+
+        A file behind the horizon of what was purged is compared with the server in full first.
+        """
+        if not self._take_window():
+            reconcile(
+                self._local, self._server, token=self._local.journal.node().token, restored_at=None
+            )
+            self._take_window(compared=True)
+        self._settle(self._high)
+
+    def _take_window(self, *, compared: bool = False) -> bool:
+        """Take all tables' rows, then their tombstones.
+
+        :return: False: nothing was taken, as tombstones that this file has not seen were purged.
+        """
+        cursors = self._local.journal.cursors()
+        with self._view() as (high, horizon):
+            behind = min(cursors[table.name].number for table in self._scope) < horizon
+            if behind and not compared and self._local.has_bases():
+                return False
+            self._high = high
+            windows = {name: Window(cursor.number, high) for name, cursor in cursors.items()} | {
+                table.name: Window(0, high, again=True)
+                for table in self._scope
+                if cursors[table.name].columns != table.column_names
+            }
+            rows, tombstones = self._changed(windows)
+            for table in self._scope:
+                if table.name in rows:
+                    self._take_rows(table, windows[table.name])
+            # Children of what is taken may lie in tables that are not: a parent's tombstone needs
+            # theirs.
+            for table in reversed(self._local.tables.values()):
+                if table.name in tombstones:
+                    self._take_tombstones(table, windows[table.name])
+            return True
+
+    @contextmanager
+    def _view(self) -> Iterator[tuple[int, int]]:
+        """Hold one view of the server; give its number and the horizon of what was purged."""
+        [(high, horizon)] = self._server.execute(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;"
+            " SELECT (SELECT coalesce(max(seq), 0) FROM dynostore_sync.tick), horizon"
+            " FROM dynostore_sync.server"
+        )
+        try:
+            yield high, horizon
+        finally:
+            self._server.rollback()
+
+    def _changed(self, windows: dict[str, Window]) -> tuple[set[str], set[str]]:
+        """Give the tables that have rows, and those that have tombstones, in their windows."""
+        taken = {table.name for table in self._scope}
+        below = taken | _descendants(self._local.tables, taken)
+        asked = [
+            f"SELECT true, {literal(t.name)} WHERE EXISTS"
+            f" (SELECT FROM {t.quoted} WHERE {windows[t.name]})"
+            for t in self._scope
+            if windows[t.name].after < windows[t.name].upto
+        ] + [
+            f"SELECT false, {literal(name)} WHERE EXISTS (SELECT FROM dynostore_sync.tombstone"
+            f" WHERE tbl = {literal(name)} AND {_numbered(windows[name])})"
+            for name in sorted(below)
+            if windows[name].after < windows[name].upto
+        ]
+        found = self._server.execute(" UNION ALL ".join(asked)) if asked else []
+        return {n for is_row, n in found if is_row}, {n for is_row, n in found if not is_row}
+
+    # -- rows --------------------------------------------------------------------------------
+
+    def _take_rows(self, table: Table, window: Window) -> None:
+        arrivals = Arrivals(table)
+        sql = arrivals.select(str(window))
+        known = self._local.has_bases(table)
+        with self._counting(table), DirtyKeys(self._local.writer, table) as dirty:
+            orphans: list[str] = []
+            with ReadAhead[list[bytes]](lambda put: self._copy(sql, put)) as batches:
+                for lines in batches:
+                    with self._local.writing(applying=True) as writer:
+                        orphans += self._write_rows(
+                            writer, arrivals, lines, dirty, window, known=known
+                        )
+            for start in range(0, len(orphans), _ORPHANS):
+                self._take_with_parents(table, orphans[start : start + _ORPHANS], dirty)
+
+    def _copy(self, sql: str, put: Callable[[list[bytes]], None]) -> None:
+        """Run in a thread of its own: the next rows arrive while the last are being written."""
+        lines = _Lines(self._limits, put)
+        with self._server.connection.cursor() as cursor:
+            cursor.copy_expert(sql, lines)
+        lines.end()
+
+    def _write_rows(
+        self,
+        writer: sqlite3.Connection,
+        arrivals: Arrivals,
+        lines: Sequence[bytes],
+        dirty: DirtyKeys,
+        window: Window,
+        *,
+        known: bool = True,
+    ) -> list[str]:
+        """Write a batch of rows and their bases, inside the caller's transaction.
+
+        :param known: False: the file has no base of this table, so that none needs comparing.
+        :return: the keys of rows whose parents are missing here; they are left out.
+        """
+        table, at = arrivals.table, arrivals.key
+        chunk = arrivals.parse(lines)
+        rows = chunk.rows
+        left = dirty.among([row[at] for row in rows])
+        if left:
+            rows = [row for row in rows if row[at] not in left]
+        if known and not window.again:
+            bases = self._bases(writer, table, [row[at] for row in rows])
+            rows = [row for row in rows if bases.get(row[at]) != int(row[0])]
+        orphans = orphans_among(arrivals, rows, lambda c, keys: self._there(writer, c, keys))
+        if orphans:
+            rows = [row for row in rows if row[at] not in orphans]
+        writer.executemany(arrivals.upsert(marked=chunk.marked), rows)
+        self._local.set_bases(writer, [(table.name, row[at], row[0], row[1]) for row in rows])
+        self._note_misfits(writer, table, chunk.misfits)
+        self._count(table, len(rows))
+        return sorted(orphans)
+
+    def _bases(
+        self, writer: sqlite3.Connection, table: Table, keys: Sequence[str]
+    ) -> dict[str, int]:
+        found = writer.execute(
+            "SELECT b.key, b.revision FROM json_each(?) j CROSS JOIN sync_base b"
+            " ON b.tbl = ? AND b.key = j.value",
+            (json.dumps(keys), table.name),
+        )
+        return dict(found.fetchall())
+
+    def _there(self, writer: sqlite3.Connection, column: Column, keys: list[str]) -> set[str]:
+        """Give those of a parent's keys that the file has."""
+        parent = self._local.tables[str(column.parent)]
+        found = writer.execute(
+            f"SELECT p.{parent.key.quoted} FROM json_each(?) j CROSS JOIN {parent.quoted} p"
+            f" ON p.{parent.key.quoted} = j.value",
+            (json.dumps(keys),),
+        )
+        return {key for (key,) in found}
+
+    def _take_with_parents(self, table: Table, keys: list[str], dirty: DirtyKeys) -> None:
+        """Take rows whose parents were deleted here: these deletions are withdrawn, and listed."""
+        rows = held(self._server, table, keys)
+        parents = Parents(self._server)
+        while True:
+            try:
+                with self._local.writing(applying=True) as writer:
+                    incoming = Incoming(self._local, writer, parents)
+                    left = dirty.among(keys)
+                    taken = [key for key in keys if key not in left and key in rows]
+                    for key in taken:
+                        incoming.take(table, key, rows[key])
+                    parents.require()
+                    for parent, key in incoming.restored_parents:
+                        if _is_logged(writer, parent, key):
+                            list_conflict(writer, parent, key, "parent", None)
+                            self._report(parent).conflicts += 1
+                break
+            except ParentsWanted:
+                parents.fetch()
+        self._count(table, len(taken))
+
+    def _note_misfits(
+        self, writer: sqlite3.Connection, table: Table, misfits: Sequence[Misfit]
+    ) -> None:
+        rejects = [
+            Reject(m.key, m.column, m.value, _UNFIT, "the server's value fits no file")
+            for m in misfits
+        ]
+        if rejects:
+            self._local.set_aside(writer, table.name, rejects, origin="server")
+            self._report(table).rejected += len(rejects)
+
+    # -- tombstones --------------------------------------------------------------------------
+
+    def _take_tombstones(self, table: Table, window: Window) -> None:
+        self._server.execute(
+            "DECLARE dynostore_tombstones NO SCROLL CURSOR FOR"
+            " SELECT key, rev, seq FROM dynostore_sync.tombstone"
+            f" WHERE tbl = {literal(table.name)} AND {_numbered(window)} ORDER BY key"
+        )
+        with self._counting(table), DirtyKeys(self._local.writer, table) as dirty:
+            fetch = f"FETCH {self._limits.rows} FROM dynostore_tombstones"
+            while stones := self._server.execute(fetch):
+                with self._local.writing(applying=True) as writer:
+                    self._bury(writer, table, stones, dirty)
+        self._server.execute("CLOSE dynostore_tombstones")
+
+    def _bury(
+        self,
+        writer: sqlite3.Connection,
+        table: Table,
+        stones: Sequence[tuple[str, int, int]],
+        dirty: DirtyKeys,
+    ) -> None:
+        left = dirty.among([key for key, _, _ in stones])
+        bases = self._bases(writer, table, [key for key, _, _ in stones])
+        news = [s for s in stones if s[0] not in left and bases.get(s[0]) != s[1]]
+        incoming = Incoming(self._local, writer, Parents(self._server))
+        for key, revision, seq in news:
+            incoming.take(table, key, Held(revision, seq, None))
+        self.logged = self.logged or incoming.logged
+        self._count(table, len(news))
+
+    # -- the end of a window -----------------------------------------------------------------
+
+    def _settle(self, high: int) -> None:
+        """Move the cursors; a pull that wrote anything changes the token on both sides."""
+        columns = {t.name: t.column_names for t in self._scope}
+        if not self._moved:
+            cursors = self._local.journal.cursors()
+            if any(cursors[n].number < high or cursors[n].columns != columns[n] for n in columns):
+                with self._local.writing():
+                    self._local.journal.move_cursors(columns, high)
+            return
+        node, pending = self._local.journal.node(), Pending.of_pull()
+        _, epoch = self._server.node_entry(node.node_id)
+        with self._local.writing():
+            self._local.journal.add_pending(pending)
+        self._server.execute(
+            statements.turn_token(
+                node=node.node_id, epoch=epoch, old=node.token, token=pending.token, seq=high
+            )
+        )
+        with self._local.writing():
+            self._local.journal.move_cursors(columns, high)
+            self._local.journal.remember(pending.token, high)
+            self._local.journal.drop_pending()
+
+    # -- the report --------------------------------------------------------------------------
+
+    def _report(self, table: Table) -> TableReport:
+        return self._reports.setdefault(table.name, TableReport(table.name))
+
+    def _count(self, table: Table, rows: int) -> None:
+        if rows:
+            self._moved = True
+            report = self._report(table)
+            report.received += rows
+            if self._progress:
+                self._progress(table.name, report.received)
+
+    @contextmanager
+    def _counting(self, table: Table) -> Iterator[None]:
+        """Add the time that a table took to its report, where there is anything to report."""
+        started = time.perf_counter()
+        yield
+        if table.name in self._reports:
+            self._reports[table.name].seconds += time.perf_counter() - started
+
+
+class _Lines:
+    """Takes COPY's rows one by one, and passes them on in batches."""
+
+    def __init__(self, limits: Limits, put: Callable[[list[bytes]], None]) -> None:
+        self._limits = limits
+        self._put = put
+        self._lines: list[bytes] = []
+        self._bytes = 0
+
+    def write(self, line: bytes) -> None:
+        """Take one row."""
+        self._lines.append(line)
+        self._bytes += len(line)
+        if len(self._lines) >= self._limits.rows or self._bytes >= self._limits.bytes:
+            self.end()
+
+    def end(self) -> None:
+        """Pass on what is left."""
+        if self._lines:
+            self._put(self._lines)
+            self._lines, self._bytes = [], 0
+
+
+def _is_logged(writer: sqlite3.Connection, table: Table, key: str) -> bool:
+    found = writer.execute(
+        "SELECT 1 FROM sync_log WHERE tbl = ? AND key = ? LIMIT 1", (table.name, key)
+    )
+    return found.fetchone() is not None
+
+
+def _numbered(window: Window) -> str:
+    return f"seq > {window.after} AND seq <= {window.upto}"
+
+
+def _descendants(tables: dict[str, Table], names: set[str]) -> set[str]:
+    found: set[str] = set()
+    for table in tables.values():  # parents first
+        if table.name not in names and any(
+            c.parent in names or c.parent in found for c in table.references
+        ):
+            found.add(table.name)
+    return found
