@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import peewee
 
@@ -24,30 +24,35 @@ from dynostore.fields import (
     UuidField,
     WholeNumberField,
 )
+from dynostore.models.base import Record
 
-_KEPT_TYPES = (
+RecordT = TypeVar("RecordT", bound=Record)
+
+_KEPT_TYPES: tuple[tuple[tuple[type, ...], type], ...] = (
     ((StringField, TextField, UuidField), str),
     ((WholeNumberField,), int),
     ((RealField,), float),
 )
-"""What the fields' ``python_value`` gives back as it is, beside None."""
+"""Values of which fields neither ``db_value`` nor ``python_value`` changes."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Slot:
     name: str
-    convert: Callable[[Any], Any]
+    convert: Callable[[Any], Any] | None
 
 
 def slot(field: Any) -> peewee.Value:
     """Stand in a query for a value of this field, which :meth:`Prepared.run` is given."""
+    # A checked value of these types is what the drivers take.
+    convert = None if _kept_type(field) else field.db_value
     # converter=False: Peewee must leave the slot alone.
-    return peewee.Value(_Slot(field.name, field.db_value), converter=False)
+    return peewee.Value(_Slot(field.name, convert), converter=False)
 
 
 def limit_slot() -> peewee.Value:
     """Stand in a query for the number of rows, which :meth:`Prepared.run` is given as ``limit``."""
-    return peewee.Value(_Slot("limit", int), converter=False)
+    return peewee.Value(_Slot("limit", None), converter=False)
 
 
 class Prepared:
@@ -59,51 +64,60 @@ class Prepared:
     def __init__(self, database: StoreDatabase, query: Any) -> None:
         self._db = database
         self._query = query
-        self._text: tuple[str, list[_Slot | Any]] | None = None
+        self._text: tuple[str, list[Any], list[tuple[int, _Slot]]] | None = None
 
     def run(self, **values: Any) -> Any:
         """Execute it with these values, checked ones, by field name; give the driver's cursor."""
         if self._text is None:
-            self._text = self._db.get_sql_context().sql(self._query).query()
-        sql, parameters = self._text
-        return self._db.execute_sql(
-            sql,
-            [p.convert(values[p.name]) if isinstance(p, _Slot) else p for p in parameters],
-        )
+            sql, found = self._db.get_sql_context().sql(self._query).query()
+            slots = [(place, p) for place, p in enumerate(found) if isinstance(p, _Slot)]
+            self._text = sql, found, slots
+        sql, found, slots = self._text
+        parameters = [*found]
+        for place, one in slots:
+            value = values[one.name]
+            parameters[place] = value if one.convert is None else one.convert(value)
+        return self._db.execute_sql(sql, parameters)
 
     def records(self, **values: Any) -> list[Any]:
         """Run a ``Model.select()`` of whole rows; give the records that Peewee would give."""
         return _records(self._query.model, self.run(**values).fetchall())
 
 
-def _records(model: type[peewee.Model], rows: Sequence[Sequence[Any]]) -> list[Any]:
+def record_of(model: type[RecordT], values: dict[str, Any]) -> RecordT:
+    """Make a record that has these values, checked ones, by field name."""
+    record: Any = model.__new__(model)
+    # What Model.__init__ sets; by hand, for it goes through a descriptor for each value.
+    record.__data__ = values
+    record.__rel__, record._dirty = {}, set()
+    return record  # type: ignore[no-any-return]
+
+
+def _records(model: type[RecordT], rows: Sequence[Sequence[Any]]) -> list[RecordT]:
     names, readers = _readers_of(model)
     columns = [
         column if kept.issuperset(map(type, column)) else map(python_value, column)
         for column, (kept, python_value) in zip(zip(*rows, strict=True), readers, strict=False)
     ]
-    found = []
-    for values in zip(*columns, strict=True):
-        record: Any = model.__new__(model)
-        # What Model.__init__ sets; by hand, for it goes through a descriptor for each value.
-        record.__data__ = dict(zip(names, values, strict=True))
-        record.__rel__, record._dirty = {}, set()
-        found.append(record)
-    return found
+    values = zip(*columns, strict=True)
+    return [record_of(model, dict(zip(names, row, strict=True))) for row in values]
 
 
 @functools.cache
 def _readers_of(
-    model: type[peewee.Model],
+    model: type[Record],
 ) -> tuple[list[str], list[tuple[frozenset[type], Callable[[Any], Any]]]]:
+    """Give the fields' names, the types of which each ``python_value`` changes none, and that."""
     fields = model._meta.sorted_fields
-    return [field.name for field in fields], [_reader_of(field) for field in fields]
+    readers = [
+        (frozenset({type(None), _kept_type(field) or type(None)}), field.python_value)
+        for field in fields
+    ]
+    return [field.name for field in fields], readers
 
 
-def _reader_of(field: Any) -> tuple[frozenset[type], Callable[[Any], Any]]:
-    """Give the types of which the field's ``python_value`` changes no value, and that."""
+def _kept_type(field: Any) -> type | None:
+    """Give the type that a field's values have in Python and in both drivers, if there is one."""
     while isinstance(field, ReferenceField):
         field = field.rel_field
-    kept: set[type] = {type(None)}
-    kept |= {kind for fields, kind in _KEPT_TYPES if isinstance(field, fields)}
-    return frozenset(kept), field.python_value
+    return next((kind for fields, kind in _KEPT_TYPES if isinstance(field, fields)), None)

@@ -14,7 +14,7 @@ from dynostore.fields import time_after, utc_now
 from dynostore.ids import new_id
 from dynostore.models.base import Record, checked
 from dynostore.models.conversations import ROLES, Conversation, Message
-from dynostore.prepared import Prepared, limit_slot, slot
+from dynostore.prepared import Prepared, limit_slot, record_of, slot
 from dynostore.repositories.base import (
     Page,
     Refused,
@@ -310,7 +310,7 @@ class ConversationRepository(Repository):
                 self._insert(Message, rows)
             if latest > before:
                 self._move.run(id=conversation_id, updated_at=latest)
-        return [Message(**row) for row in rows]
+        return [record_of(Message, row) for row in rows]
 
     def get_all_messages(self, conversation_id: str) -> list[Message]:
         with self._db.reading():
