@@ -407,6 +407,17 @@ def doomed(runtime_directory: None) -> Iterator[Doomed]:
     process.close()
 
 
+def _message(client: socket.socket) -> bytes:
+    """Receive what the client sends; statements whole, since libpq sends long ones in pieces."""
+    data = client.recv(1 << 20)
+    while data[:1] == b"Q" and len(data) < 1 + int.from_bytes(data[1:5], "big"):
+        more = client.recv(1 << 20)
+        if not more:
+            break
+        data += more
+    return data
+
+
 class Proxy:
     """Stands between a sync and its server, and does harm to one message of the client's.
 
@@ -462,7 +473,7 @@ class Proxy:
         mute = threading.Event()
         back = self._spawn(self._copy_back, server, client, mute)
         try:
-            while data := client.recv(1 << 20):
+            while data := _message(client):
                 if self.marker in data and self.harm and self._is_hit():
                     self._do_harm(self.harm, data, client, server, mute)
                     if self.harm != "slow":
