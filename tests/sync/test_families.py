@@ -212,7 +212,7 @@ def test_all_tables_filled_arrive_value_by_value(made: Made, node: Any, check: A
 
 
 @pytest.mark.slow
-@repeatable(150)
+@repeatable(30)
 @given(made=filled_stores())
 def test_very_many_filled_stores_arrive_value_by_value(made: Made, node: Any, check: Any) -> None:
     compare_filled(made, node, check)
@@ -298,7 +298,7 @@ def test_what_all_verbs_write_arrives_value_by_value(data: Any, node: Any, check
 
 
 @pytest.mark.slow
-@repeatable(60)
+@repeatable(15)
 @given(data=st.data())
 def test_what_all_verbs_write_arrives_very_many_times(data: Any, node: Any, check: Any) -> None:
     compare_verbs(data, node, check)
