@@ -16,6 +16,7 @@ MODULES = {
     "open": "bench.opening",
     "import": "bench.imports",
     "push": "bench.push",
+    "records": "bench.records",
 }
 
 _EPILOG = """\
@@ -23,6 +24,7 @@ local    create a run, update it, list a page: dynostore, sqlite3, SQLAlchemy, M
 open     import dynostore, dynostore --help, open an existing file
 import   take over generated run directories
 push     the first push to Postgres, beside psql's \\copy
+records  conversations and agent states: openai-agents, google-adk, LangGraph
 
 Options of one of them: python -m bench NAME --help
 The peers: pip install . -r bench/requirements.txt

@@ -22,3 +22,19 @@ def test_a_benchmark_prints_tables(run_python: Run, root: Path) -> None:
     text = run_python("-m", "bench", "open", "--rounds", "1", cwd=root).stdout
     assert "import dynostore" in text
     assert "cores" in text
+
+
+def test_the_benchmark_of_records_runs_with_the_peers_that_there_are(
+    run_python: Run, root: Path
+) -> None:
+    tiny = ("--rounds", "1", "--count", "2", "--conversations", "3", "--messages", "2")
+    text = run_python("-m", "bench", "records", *tiny, "--json", cwd=root).stdout
+    result = json.loads(text)
+    measured = {(row["verb"], row["store"]) for row in result["figures"]}
+    verbs = {"context", "all messages", "list 100", "append", "save state", "load state"}
+    assert {verb for verb, store in measured if store == "dynostore"} == verbs
+    assert {verb for verb, store in measured if store == "sqlite3"} == verbs
+    assert all(row["median_ms"] > 0 for row in result["figures"])
+    peers = ("openai-agents", "google-adk", "google-adk-database", "langgraph")
+    for peer in peers:
+        assert peer in result["promises"] or f"{peer}: " in result["skipped"]
