@@ -67,7 +67,10 @@ def json_text(value: Any) -> str:
     :raises TypeError: something that JSON cannot say.
     """
     text = _CANONICAL.encode(value)
-    return _STRING_OR_GREAT_FLOAT.sub(_without_exponent, text) if "e+" in text else text
+    # One character first: found missing in a hundredth of the time, and nearly always missing.
+    if "+" not in text or "e+" not in text:
+        return text
+    return _STRING_OR_GREAT_FLOAT.sub(_without_exponent, text)
 
 
 def _without_exponent(match: re.Match[str]) -> str:
@@ -90,7 +93,7 @@ def storable_json(value: Any) -> str:
     except (TypeError, ValueError) as exc:  # NaN, a circle, a type that JSON does not have
         raise ValueError(f"not JSON: {exc}") from None
     # In the text NUL is always escaped; an escaped backslash before "u0000" is no NUL.
-    if "\\u0000" in text and re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
+    if "\\" in text and "\\u0000" in text and re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
         raise ValueError("contains \\u0000, which jsonb cannot hold")
     if not text.isascii() and _UNSTORABLE.search(text):
         raise ValueError("contains a lone surrogate, which jsonb cannot hold")
