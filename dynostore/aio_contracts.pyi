@@ -36,6 +36,8 @@ from dynostore.repositories.ideation import drafts as _ideation_drafts
 from dynostore.repositories.ideation import requirements as _ideation_requirements
 from dynostore.repositories.ideation import sessions as _ideation_sessions
 from dynostore.repositories.ideation import stories as _ideation_stories
+from dynostore.repositories.sessions import states as _sessions_states
+from dynostore.repositories.tasks import steps as _tasks_steps
 
 class AsyncConversations(Protocol):
     """The verbs of ``Conversations``, awaited."""
@@ -512,7 +514,7 @@ class AsyncRuns(Protocol):
         records: Iterable[Record],
     ) -> _runs.RefusedList: ...
 
-class AsyncSessions(Protocol):
+class AsyncSessions(AsyncSessionStates, Protocol):
     """The verbs of ``Sessions``, awaited."""
 
     async def create(
@@ -551,6 +553,18 @@ class AsyncSessions(Protocol):
         self,
         **filters: Unpack[_sessions.SessionFilters],
     ) -> int: ...
+    async def delete_state(
+        self,
+        session_id: str,
+    ) -> None: ...
+    async def put_many(
+        self,
+        records: Iterable[Record],
+    ) -> list[Refused]: ...
+
+class AsyncSessionStates(Protocol):
+    """The verbs of ``SessionStates``, awaited."""
+
     async def save_state(
         self,
         session_id: str,
@@ -558,7 +572,7 @@ class AsyncSessions(Protocol):
         expected_version: int | None = ...,
         *,
         metadata: Any = ...,
-        **facts: Unpack[_sessions.SessionFacts],
+        **facts: Unpack[_sessions_states.SessionFacts],
     ) -> int: ...
     async def load_state(
         self,
@@ -577,22 +591,14 @@ class AsyncSessions(Protocol):
         after: str | None = ...,
         offset: int = ...,
     ) -> Page[SessionState]: ...
-    async def delete_state(
-        self,
-        session_id: str,
-    ) -> None: ...
     async def prune_states(
         self,
         keep_last: int,
         *,
         session_id: str | None = ...,
     ) -> int: ...
-    async def put_many(
-        self,
-        records: Iterable[Record],
-    ) -> list[Refused]: ...
 
-class AsyncTasks(Protocol):
+class AsyncTasks(AsyncTaskSteps, Protocol):
     """The verbs of ``Tasks``, awaited."""
 
     async def create(
@@ -611,6 +617,11 @@ class AsyncTasks(Protocol):
         self,
         prefix: str,
     ) -> str: ...
+    async def update(
+        self,
+        task_id: str,
+        **details: Unpack[_tasks.TaskDetails],
+    ) -> Task: ...
     async def approve(
         self,
         task_id: str,
@@ -655,6 +666,14 @@ class AsyncTasks(Protocol):
         self,
         task_id: str,
     ) -> None: ...
+    async def put_many(
+        self,
+        records: Iterable[Record],
+    ) -> _tasks.RefusedList: ...
+
+class AsyncTaskSteps(Protocol):
+    """The verbs of ``TaskSteps``, awaited."""
+
     async def log_step(
         self,
         task_id: str,
@@ -664,18 +683,18 @@ class AsyncTasks(Protocol):
         step_number: int | None = ...,
         status: str = ...,
         timestamp: dt.datetime | None = ...,
-        **outcome: Unpack[_tasks.StepOutcome],
+        **outcome: Unpack[_tasks_steps.StepOutcome],
     ) -> ExecutionLog: ...
     async def finish_step(
         self,
         log_id: str,
         status: str = ...,
-        **outcome: Unpack[_tasks.StepOutcome],
+        **outcome: Unpack[_tasks_steps.StepOutcome],
     ) -> ExecutionLog: ...
     async def steps(
         self,
         task_id: str,
-    ) -> _tasks.Steps: ...
+    ) -> list[ExecutionLog]: ...
     async def step(
         self,
         log_id: str,
@@ -684,10 +703,6 @@ class AsyncTasks(Protocol):
         self,
         prefix: str,
     ) -> str: ...
-    async def put_many(
-        self,
-        records: Iterable[Record],
-    ) -> _tasks.RefusedList: ...
 
 class AsyncTodos(Protocol):
     """The verbs of ``Todos``, awaited."""

@@ -117,6 +117,11 @@ class TaskCreate(Schema):
     """What can be said of a new task."""
 
 
+@_for(TaskRepository.update, models.Task, where="task_id")
+class TaskUpdate(Schema):
+    """What can be changed of a task beside its state."""
+
+
 @_for(TaskRepository.complete, models.Task, where="task_id")
 class TaskComplete(Schema):
     """What can be said of a task that ends well."""

@@ -102,6 +102,7 @@ def show(session: Session, memory_id: str, utc: bool) -> None:
 @memories.command(
     epilog=examples(
         "dynostore memories add 'large CSV files' 'read in chunks' --tool-name file_read",
+        "dynostore memories create 'slow servers' 'retry'     # create is another name of add",
     )
 )
 @click.argument("context")
@@ -128,6 +129,9 @@ def add(
             context, lesson, memory_id=memory_id, created_at=created_at, **details
         )
     print_item(session, made.values(), text=made.memory_id)
+
+
+memories.add_command(add, "create")  # as the other families have it
 
 
 @memories.command(epilog=examples("dynostore memories update 0197 --confidence 3"))

@@ -159,6 +159,7 @@ def rm(session: Session, session_ids: tuple[str, ...], yes: bool) -> None:
         found = [verbs.get(i) for i in dict.fromkeys(map(verbs.resolve, session_ids))]
         lines = [
             f"would remove {s.session_id} ({s.status}, {len(verbs.versions(s.session_id))} states)"
+            ", its todo lists and history"
             for s in found
         ]
         require_consent(session, "\n".join(lines), yes)

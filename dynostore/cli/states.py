@@ -49,7 +49,7 @@ def state(session: Session, session_id: str, version: int | None) -> None:
             f"session {full_id!r} has no state yet",
             hint=f"dynostore sessions save-state {full_id} @state.json",
         )
-    text = json.dumps(found.state, indent=2)
+    text = json.dumps(found.state, indent=2, sort_keys=True)
     print_item(session, found.values(), text=text)
 
 

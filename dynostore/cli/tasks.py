@@ -9,6 +9,7 @@ import click
 
 from dynostore.cli._options import (
     assured,
+    clearable,
     examples,
     given,
     in_utc,
@@ -17,6 +18,7 @@ from dynostore.cli._options import (
     paged,
     require_consent,
     settable,
+    wanted_changes,
 )
 from dynostore.cli._output import print_item, print_items, print_page
 from dynostore.cli._session import Group, Session
@@ -146,6 +148,27 @@ def create(
     with session.store(create=True) as store:
         task = store.tasks.create(request_text, task_id=task_id, created_at=created_at, **details)
     print_item(session, task.values(), text=task.task_id)
+
+
+@tasks.command(
+    epilog=examples(
+        "dynostore tasks update 0197 --metadata @ticket.json",
+        "dynostore tasks update 0197 --created-by kim@example.com --clear project_id",
+    )
+)
+@click.argument("task_id", metavar="ID")
+@settable(_DETAILS)
+@clearable(list(_DETAILS))
+@click.pass_obj
+def update(session: Session, /, task_id: str, clear: tuple[str, ...], **values: Any) -> None:
+    """Change what is given of a task, and nothing else.
+
+    Its state is changed by approve, start, complete, fail and reject.
+    """
+    changes: Any = wanted_changes(values, clear)
+    with session.store() as store:
+        changed = store.tasks.update(store.tasks.resolve(task_id), **changes)
+    print_item(session, changed.values(), text=changed.task_id)
 
 
 def _move(session: Session, verb: str, task_id: str, *words: Any, **values: Any) -> None:

@@ -180,7 +180,7 @@ def step(session: Session, /, todolist_id: str, position: int, **values: Any) ->
             found = store.todos.update_step(full_id, position, **changes)
         else:
             found = store.todos.get_step(full_id, position)
-    print_item(session, found)
+    print_item(session, dict(sorted(found.items())))  # jsonb keeps an order of its own
 
 
 @todos.command(epilog=examples("dynostore sessions todos rm --yes 0197"))

@@ -2,7 +2,8 @@
 
 To add a family: write its contract as a ``typing.Protocol`` above the repository that fulfils it on
 a database, hang the repository on :class:`dynostore.store.Store`, and run the contract suite over
-it. Repositories do not call each other.
+it. Repositories do not call each other. A family whose module would be long is a package: its
+second noun has contract and repository in a module of its own, and the family's inherit from them.
 """
 
 from dynostore.repositories.base import Page, Refused

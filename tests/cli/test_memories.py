@@ -81,6 +81,9 @@ def test_add_show_update_and_rm_do_what_the_verbs_do(call: Callable[..., Any]) -
     assert (done.code, done.out) == (2, "")
     assert "would remove mine (any tool)" in done.err
     assert ids(call("--json", "memories", "rm", "mine", "--yes")) == ["mine"]
+    # The name that other families have for it.
+    assert call("memories", "create", "c", "l", "--id", "other").out == "other\n"
+    assert call("memories", "rm", "other", "--yes").code == 0
     assert call("--json", "memories", "list").items == []
 
 

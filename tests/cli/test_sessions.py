@@ -218,6 +218,16 @@ def test_all_of_it_works_on_postgres(call: Callable[..., Any], migrated_postgres
     made = call(*at, "todos", "create", "--session", "s", "--plan", json.dumps(PLAN)).item
     step = call(*at, "todos", "step", made["todolist_id"][:-4], "1", "--status", "SKIPPED").item
     assert step["status"] == "SKIPPED"
+    # The keys of jsonb come by length; what is printed comes as from a file.
+    text = call(
+        "--db", migrated_postgres_url, "sessions", "todos", "step", made["todolist_id"], "1"
+    )
+    names = [line.split()[0] for line in text.out.splitlines()]
+    assert names == sorted(names)
+    call(*at, "save-state", "s", '{"long": 1, "b": {"long": 1, "z": 2}}')
+    text = call("--db", migrated_postgres_url, "sessions", "state", "s")
+    assert "".join(text.out.split()) == '{"b":{"long":1,"z":2},"long":1}'
+    assert '{"b": {"long": 1, "z": 2}, "long": 1}' in call(*at[:2], "sessions", "states", "s").out
     assert call(*at, "history", "append", "s", "--thought", "t").code == 0
     assert call(*at, "rm", "s", "--yes").code == 0
     assert call(*at, "todos", "list").items == []

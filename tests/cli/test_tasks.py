@@ -114,6 +114,17 @@ def test_a_task_is_recorded_moved_and_removed_by_commands_alone(
     assert call("--json", "tasks", "list").items == []
 
 
+def test_an_update_changes_what_is_given_and_clears(
+    call: Callable[..., Any], two_tasks: str
+) -> None:
+    done = call("tasks", "update", SECOND, "--created-by", "kim", "--project-id", FIRST)
+    assert (done.code, done.out) == (0, f"{SECOND}\n")
+    done = call("--json", "tasks", "update", "0197b", "--metadata", "[1]", "--clear", "project_id")
+    found = [done.item[name] for name in ("created_by", "project_id", "metadata", "status")]
+    assert found == ["kim", None, [1], "pending"]
+    assert call("--json", "tasks", "show", SECOND).item == {**done.item, "steps": []}
+
+
 def test_failing_and_rejecting_say_why(call: Callable[..., Any], two_tasks: str) -> None:
     failed = call("tasks", "fail", FIRST, "--message", "port in use", "--json").item
     assert (failed["status"], failed["error_message"]) == ("failed", "port in use")
@@ -169,6 +180,10 @@ def test_steps_are_listed_in_order_with_numbers_digit_below_digit(
         (["fail", "ffff"], 4, "task_not_found"),
         (["rm", "--yes", FIRST, "ffff"], 4, "task_not_found"),
         (["rm", FIRST], 2, "usage"),
+        (["update", FIRST], 2, "usage"),
+        (["update", FIRST, "--status", "failed"], 2, "usage"),
+        (["update", "ffff", "--created-by", "x"], 4, "task_not_found"),
+        (["update", FIRST, "--project-id", "mine"], 2, "invalid_value"),
         (["log-step", "ffff", "infra", "x"], 4, "task_not_found"),
         (["log-step", FIRST, "robot", "x"], 2, "usage"),
         (["log-step", FIRST, "infra", "x", "--output-summary", "x" * 501], 2, "invalid_value"),

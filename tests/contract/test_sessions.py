@@ -185,6 +185,7 @@ def test_lists_are_newest_first_by_pages_and_filters(store: Store) -> None:
     assert store.sessions.count(**filters) == 2
     naive = dt.datetime(2026, 1, 1)
     bad: list[tuple[str, Any]] = [("limit", 0), ("after", "x"), ("status", 3), ("since", naive)]
+    bad += [("mission", "x"), ("nonsense", 1)]  # not what can be asked for
     for name, value in bad:
         with refused(name, value):
             store.sessions.list_sessions(**{name: value})

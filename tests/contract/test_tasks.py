@@ -286,12 +286,33 @@ def test_none_in_a_json_column_is_sql_null(store: Store) -> None:
         assert ExecutionLog.select().where(ExecutionLog.output_full.is_null()).count() == 1
 
 
+def test_an_update_changes_what_is_passed_and_no_state(store: Store) -> None:
+    whole = whole_task(metadata={"a": 1})
+    store.tasks.put_many([whole])
+    changed = store.tasks.update(whole.task_id, created_by="lee", metadata=None)
+    assert changed == store.tasks.get(whole.task_id)
+    assert changed.values() == {**whole.values(), "created_by": "lee", "metadata": None}
+    assert store.tasks.update(whole.task_id) == changed
+    bad: list[tuple[str, Any]] = [
+        ("status", "completed"),
+        ("approved_at", whole.created_at),
+        ("project_id", "no uuid"),
+        ("created_by", "x" * 256),
+        ("metadata", float("nan")),
+    ]
+    for name, value in bad:
+        with refused(name, value):
+            store.tasks.update(whole.task_id, **{name: value})
+    assert store.tasks.get(whole.task_id) == changed
+
+
 # unknown ids
 
 
 def test_every_verb_says_that_a_task_is_unknown(store: Store) -> None:
     verbs: list[Callable[[Any], object]] = [
         lambda task_id: store.tasks.get(task_id),
+        lambda task_id: store.tasks.update(task_id, created_by="x"),
         lambda task_id: store.tasks.approve(task_id),
         lambda task_id: store.tasks.start(task_id),
         lambda task_id: store.tasks.complete(task_id),

@@ -33,7 +33,7 @@ def contracts_of(module: ast.Module) -> list[ast.ClassDef]:
     return [
         node
         for node in module.body
-        if isinstance(node, ast.ClassDef) and [ast.unparse(b) for b in node.bases] == ["Protocol"]
+        if isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases)
     ]
 
 
@@ -128,7 +128,8 @@ def written() -> str:
         for contract in contracts_of(module):
             verbs = [node for node in contract.body if isinstance(node, ast.FunctionDef)]
             methods = [method(names.visit(verb)) for verb in verbs]
-            title = f"class Async{contract.name}(Protocol):"
+            bases = ", ".join(ast.unparse(names.visit(base)) for base in contract.bases)
+            title = f"class Async{contract.name}({bases}):"
             meaning = f'    """The verbs of ``{contract.name}``, awaited."""\n'
             classes.append("\n".join(["", title, meaning, *methods]))
         imports |= names.imports

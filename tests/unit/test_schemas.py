@@ -342,6 +342,7 @@ def reworded(store: Store, values: dict[str, Any]) -> Any:
 
 CHANGED: dict[type[schemas.Schema], Callable[[Store, dict[str, Any]], Any]] = {
     schemas.RunUpdate: lambda s, v: s.runs.update(s.runs.create().id, **v),
+    schemas.TaskUpdate: lambda s, v: s.tasks.update(s.tasks.create("Deploy").task_id, **v),
     schemas.TaskComplete: ended,
     schemas.TaskFail: lambda s, v: s.tasks.fail(s.tasks.create("Deploy").task_id, **v),
     schemas.ExecutionLogFinish: lambda s, v: s.tasks.finish_step(

@@ -1,4 +1,4 @@
-"""The verbs of tasks and the log of their steps."""
+"""The verbs of tasks; those of the log of their steps are a part of them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,32 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypedDict, Unpack
 
-import peewee
-
 from dynostore import errors
 from dynostore.fields import utc_now
 from dynostore.ids import new_id
 from dynostore.models.base import Record, checked
 from dynostore.models.tasks import ExecutionLog, Task
-from dynostore.repositories.base import (
-    Page,
-    RecordT,
-    Refused,
-    Repository,
-    filtered,
-    refuse_others,
+from dynostore.repositories.base import Page, Refused, filtered, refuse_others
+from dynostore.repositories.tasks.steps import (
+    StepOutcome,
+    TaskStepRepository,
+    TaskSteps,
+    changed,
 )
 
+__all__ = [
+    "TRANSITIONS",
+    "StepOutcome",
+    "TaskDetails",
+    "TaskFilters",
+    "TaskOutcome",
+    "TaskRepository",
+    "TaskStepRepository",
+    "TaskSteps",
+    "Tasks",
+]
+
 # Inside the classes below ``list`` is a verb.
-Steps = list[ExecutionLog]
 RefusedList = list[Refused]
 
 TRANSITIONS: Mapping[str, tuple[str, ...]] = {
@@ -38,7 +46,7 @@ TRANSITIONS: Mapping[str, tuple[str, ...]] = {
 
 
 class TaskDetails(TypedDict, total=False):
-    """What can be said of a task when it is asked for."""
+    """What can be said of a task that is asked for; None clears the column."""
 
     project_id: str | None
     created_by: str | None
@@ -51,15 +59,6 @@ class TaskOutcome(TypedDict, total=False):
 
     actual_resources: Any
     external_ai_used: Any
-    metadata: Any
-
-
-class StepOutcome(TypedDict, total=False):
-    """What can be said of a step when it ends; None clears the column."""
-
-    output_summary: str | None
-    output_full: Any
-    duration_ms: int | None
     metadata: Any
 
 
@@ -76,7 +75,7 @@ class TaskFilters(TypedDict, total=False):
     until: dt.datetime | None
 
 
-class Tasks(Protocol):
+class Tasks(TaskSteps, Protocol):
     """The contract of every store of tasks.
 
     A task goes from ``pending`` to ``approved`` to ``executing`` to ``completed``. Until it
@@ -118,6 +117,10 @@ class Tasks(Protocol):
 
         :raises AmbiguousId: several ids begin so.
         """
+        ...
+
+    def update(self, task_id: str, **details: Unpack[TaskDetails]) -> Task:
+        """Change what is passed and nothing else, in whatever status; None clears a column."""
         ...
 
     def approve(self, task_id: str) -> Task:
@@ -175,55 +178,6 @@ class Tasks(Protocol):
         """Remove the task and the log of its steps."""
         ...
 
-    def log_step(
-        self,
-        task_id: str,
-        agent_type: str,
-        action: str,
-        *,
-        step_number: int | None = None,
-        status: str = "running",
-        timestamp: dt.datetime | None = None,
-        **outcome: Unpack[StepOutcome],
-    ) -> ExecutionLog:
-        """Record a step of a task, whatever the task's status, and give it back.
-
-        :param agent_type: one of :data:`dynostore.models.tasks.AGENT_TYPES`.
-        :param step_number: one above the task's greatest by default, 1 for the first. A number may
-            repeat: a step that was tried again.
-        :param status: ``completed`` or ``failed`` for a step that has ended already.
-        :param timestamp: when the step began, aware; now by default.
-        """
-        ...
-
-    def finish_step(
-        self, log_id: str, status: str = "completed", **outcome: Unpack[StepOutcome]
-    ) -> ExecutionLog:
-        """End a running step.
-
-        ``duration_ms`` is what the clock says since ``timestamp``, at least 0, where nothing else
-        is passed.
-
-        :param status: ``completed`` or ``failed``.
-        :raises WrongTransition: the step has ended already.
-        """
-        ...
-
-    def steps(self, task_id: str) -> Steps:
-        """Give the task's steps by number, then ``timestamp``, then id."""
-        ...
-
-    def step(self, log_id: str) -> ExecutionLog:
-        """Give the step of exactly this id."""
-        ...
-
-    def resolve_step(self, prefix: str) -> str:
-        """Give the full id of the step that begins with ``prefix``.
-
-        :raises AmbiguousId: several ids begin so.
-        """
-        ...
-
     def put_many(self, records: Iterable[Record]) -> RefusedList:
         """Write whole :class:`Task` and :class:`ExecutionLog` records; give back the refused ones.
 
@@ -232,7 +186,7 @@ class Tasks(Protocol):
         ...
 
 
-class TaskRepository(Repository):
+class TaskRepository(TaskStepRepository):
     """Tasks in a database; the contract is :class:`Tasks`."""
 
     MODELS = (Task, ExecutionLog)
@@ -270,6 +224,15 @@ class TaskRepository(Repository):
     def resolve(self, prefix: str) -> str:
         return self._full_id(Task, prefix)
 
+    def update(self, task_id: str, **details: Unpack[TaskDetails]) -> Task:
+        refuse_others(details, TaskDetails)
+        row = checked(Task, details)
+        with self._db.writing():
+            task = self._existing(Task, task_id, errors.TaskNotFound, lock=True)
+            if row:
+                Task.update(row).where(Task.task_id == task.task_id).execute(self._db)
+        return changed(task, row)
+
     def approve(self, task_id: str) -> Task:
         return self._move(task_id, "approved", approved_at=utc_now())
 
@@ -303,7 +266,7 @@ class TaskRepository(Repository):
                     wanted=status,
                 )
             Task.update(row).where(Task.task_id == task.task_id).execute(self._db)
-        return _changed(task, row)
+        return changed(task, row)
 
     def list(
         self,
@@ -335,86 +298,6 @@ class TaskRepository(Repository):
         with self._db.writing():
             task = self.get(task_id)
             Task.delete().where(Task.task_id == task.task_id).execute(self._db)
-
-    def log_step(
-        self,
-        task_id: str,
-        agent_type: str,
-        action: str,
-        *,
-        step_number: int | None = None,
-        status: str = "running",
-        timestamp: dt.datetime | None = None,
-        **outcome: Unpack[StepOutcome],
-    ) -> ExecutionLog:
-        refuse_others(outcome, StepOutcome)
-        row = checked(
-            ExecutionLog,
-            {
-                "log_id": new_id(),
-                "step_number": 1 if step_number is None else step_number,
-                "agent_type": agent_type,
-                "action": action,
-                "status": status,
-                "timestamp": utc_now() if timestamp is None else timestamp,
-                **outcome,
-            },
-        )
-        with self._db.writing():
-            # Locked, so that two that log at once do not count to the same number.
-            task = self._existing(Task, task_id, errors.TaskNotFound, lock=True)
-            row["task"] = task.task_id
-            if step_number is None:
-                row["step_number"] = self._greatest_step(task.task_id) + 1
-            ExecutionLog.insert(row).execute(self._db)
-        return ExecutionLog(**row)
-
-    def _greatest_step(self, task_id: str) -> int:
-        query = ExecutionLog.select(peewee.fn.MAX(ExecutionLog.step_number))
-        found = query.where(ExecutionLog.task == task_id).scalar(self._db)
-        return 0 if found is None else int(found)
-
-    def finish_step(
-        self, log_id: str, status: str = "completed", **outcome: Unpack[StepOutcome]
-    ) -> ExecutionLog:
-        refuse_others(outcome, StepOutcome)
-        if status == "running":
-            raise errors.InvalidValue("status", "a step ends as completed or failed")
-        row = checked(ExecutionLog, {"status": status, **outcome})
-        with self._db.writing():
-            step = self._existing(ExecutionLog, log_id, errors.TaskStepNotFound, lock=True)
-            if step.status != "running":
-                raise errors.WrongTransition(
-                    f"step {step.log_id} is {step.status} and cannot become {status}",
-                    hint=f"dynostore tasks steps {step.values()['task_id']}",
-                    current=step.status,
-                    wanted=status,
-                )
-            if "duration_ms" not in row:
-                since = utc_now() - step.timestamp
-                row["duration_ms"] = max(0, since // dt.timedelta(milliseconds=1))
-            mine = ExecutionLog.log_id == step.log_id
-            ExecutionLog.update(row).where(mine).execute(self._db)
-        return _changed(step, row)
-
-    def steps(self, task_id: str) -> Steps:
-        task = self.get(task_id)
-        query = ExecutionLog.select().where(ExecutionLog.task == task.task_id)
-        order = (ExecutionLog.step_number, ExecutionLog.timestamp, ExecutionLog.log_id)
-        with self._db.reading():
-            return [*query.order_by(*order).execute(self._db)]
-
-    def step(self, log_id: str) -> ExecutionLog:
-        return self._existing(ExecutionLog, log_id, errors.TaskStepNotFound)
-
-    def resolve_step(self, prefix: str) -> str:
-        return self._full_id(ExecutionLog, prefix, errors.TaskStepNotFound)
-
-
-def _changed(record: RecordT, row: Mapping[str, Any]) -> RecordT:
-    for name, value in row.items():
-        setattr(record, name, value)
-    return record
 
 
 def _filtered(filters: TaskFilters) -> Any:

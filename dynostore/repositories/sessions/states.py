@@ -1,9 +1,9 @@
-"""The verbs of agent sessions and the states that they were saved in."""
+"""The verbs of the states that sessions were saved in."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol, TypedDict, Unpack
 
 import peewee
@@ -11,17 +11,15 @@ import peewee
 from dynostore import errors
 from dynostore.database import StoreDatabase
 from dynostore.fields import CheckedJson, WholeNumberField, utc_now
-from dynostore.ids import derived_id, new_id
-from dynostore.models.base import Record, checked
+from dynostore.ids import derived_id
+from dynostore.models.base import checked
 from dynostore.models.sessions import AgentSession, SessionState
 from dynostore.prepared import Prepared, slot
 from dynostore.repositories.base import (
     Page,
-    Refused,
     Repository,
     check_window,
     cursor_after,
-    filtered,
     parse_cursor,
     refuse_others,
 )
@@ -35,87 +33,12 @@ class SessionFacts(TypedDict, total=False):
     status: str
 
 
-class SessionChanges(SessionFacts, total=False):
-    """What can be said of a session; None clears the column."""
+class SessionStates(Protocol):
+    """The part of the contract :class:`dynostore.repositories.Sessions` that is about states.
 
-    metadata: Any
-
-
-class SessionFilters(TypedDict, total=False):
-    """Which sessions are wanted; all where nothing is said.
-
-    ``since`` is created at or after, ``until`` created before; both aware.
+    A session's versions count 1, 2, 3 without a gap while nothing is pruned, whatever number of
+    programs saves at once.
     """
-
-    user_id: str | None
-    status: str | None
-    since: dt.datetime | None
-    until: dt.datetime | None
-
-
-class Sessions(Protocol):
-    """The contract of every store of agent sessions: a manager of their states.
-
-    A session's status is free text up to 50 characters. Its versions count 1, 2, 3 without a gap
-    while nothing is pruned, whatever number of programs saves at once. Every verb that changes
-    something does so in one transaction, and refuses a value that breaks a rule with
-    :class:`~dynostore.errors.InvalidValue`, naming the column. Unknown ids raise
-    :class:`~dynostore.errors.SessionNotFound`, except in the two verbs that say otherwise.
-    """
-
-    def create(
-        self,
-        *,
-        session_id: str | None = None,
-        created_at: dt.datetime | None = None,
-        **values: Unpack[SessionChanges],
-    ) -> AgentSession:
-        """Record a new session and give it back: ``pending`` where nothing is said.
-
-        :param session_id: the caller's own id, up to 255 characters; a UUIDv7 by default.
-        :param created_at: aware; now by default. ``updated_at`` starts equal to it.
-        :raises AlreadyExists: the id is taken.
-        """
-        ...
-
-    def get(self, session_id: str) -> AgentSession:
-        """Give the session of exactly this id."""
-        ...
-
-    def resolve(self, prefix: str) -> str:
-        """Give the full id that begins with ``prefix``.
-
-        :raises AmbiguousId: several ids begin so.
-        """
-        ...
-
-    def update(self, session_id: str, **changes: Unpack[SessionChanges]) -> AgentSession:
-        """Change what is passed and nothing else; None clears a column. Moves ``updated_at``."""
-        ...
-
-    def list_sessions(
-        self,
-        *,
-        limit: int = 50,
-        after: str | None = None,
-        offset: int = 0,
-        **filters: Unpack[SessionFilters],
-    ) -> Page[AgentSession]:
-        """Give a page of sessions, newest ``created_at`` first, then by descending id.
-
-        :param limit: most items on the page, at least 1.
-        :param after: the ``next`` of the page before.
-        :param offset: items to leave out; with ``after``, counted from there.
-        """
-        ...
-
-    def stream(self, **filters: Unpack[SessionFilters]) -> Iterator[AgentSession]:
-        """Give all sessions in the order of :meth:`list_sessions`, in flat memory."""
-        ...
-
-    def count(self, **filters: Unpack[SessionFilters]) -> int:
-        """Count the sessions that :meth:`list_sessions` would give."""
-        ...
 
     def save_state(
         self,
@@ -157,10 +80,6 @@ class Sessions(Protocol):
         """Give a page of the session's states, newest version first, then by descending id."""
         ...
 
-    def delete_state(self, session_id: str) -> None:
-        """Remove everything of the session: itself, its states, todo lists and history."""
-        ...
-
     def prune_states(self, keep_last: int, *, session_id: str | None = None) -> int:
         """Remove all but the newest states of each session; give how many that were.
 
@@ -169,20 +88,9 @@ class Sessions(Protocol):
         """
         ...
 
-    def put_many(self, records: Iterable[Record]) -> list[Refused]:
-        """Write whole :class:`AgentSession` and :class:`SessionState` records.
 
-        :return: those that break a rule, a state with an id that is not derived from its session
-            and version among them; all others are stored.
-        """
-        ...
-
-
-class SessionRepository(Repository):
-    """Sessions in a database; the contract is :class:`Sessions`."""
-
-    MODELS = (AgentSession, SessionState)
-    NOT_FOUND = errors.SessionNotFound
+class SessionStateRepository(Repository):
+    """States in a database; the contract is :class:`SessionStates`."""
 
     def __init__(self, database: StoreDatabase) -> None:
         super().__init__(database)
@@ -204,68 +112,6 @@ class SessionRepository(Repository):
         that = newest_first.where(SessionState.version == slot(SessionState.version))
         self._load_version = Prepared(database, that)
 
-    def create(
-        self,
-        *,
-        session_id: str | None = None,
-        created_at: dt.datetime | None = None,
-        **values: Unpack[SessionChanges],
-    ) -> AgentSession:
-        refuse_others(values, SessionChanges)
-        row = _new_session(new_id() if session_id is None else session_id, created_at, values)
-        try:
-            with self._db.writing():
-                AgentSession.insert(row).execute(self._db)
-        except errors.AlreadyExists as exc:
-            raise errors.AlreadyExists(f"there is a session {row['session_id']!r} already") from exc
-        return AgentSession(**row)
-
-    def get(self, session_id: str) -> AgentSession:
-        return self._existing(AgentSession, session_id, errors.SessionNotFound)
-
-    def resolve(self, prefix: str) -> str:
-        return self._full_id(AgentSession, prefix)
-
-    def update(self, session_id: str, **changes: Unpack[SessionChanges]) -> AgentSession:
-        refuse_others(changes, SessionChanges)
-        row = checked(AgentSession, changes)
-        with self._db.writing():
-            session = self._existing(AgentSession, session_id, errors.SessionNotFound, lock=True)
-            # A clock that was set back must not move updated_at back.
-            row["updated_at"] = max(utc_now(), session.updated_at)
-            mine = AgentSession.session_id == session.session_id
-            AgentSession.update(row).where(mine).execute(self._db)
-        for name, value in row.items():
-            setattr(session, name, value)
-        return session
-
-    def list_sessions(
-        self,
-        *,
-        limit: int = 50,
-        after: str | None = None,
-        offset: int = 0,
-        **filters: Unpack[SessionFilters],
-    ) -> Page[AgentSession]:
-        query = filtered(AgentSession.select(), AgentSession.created_at, **filters)
-        return self._page(query, AgentSession.created_at, limit=limit, after=after, offset=offset)
-
-    def stream(self, **filters: Unpack[SessionFilters]) -> Iterator[AgentSession]:
-        # Page by page: an open cursor would keep SQLite's WAL from being recycled for as long as
-        # the reader takes.
-        after: str | None = None
-        while True:
-            page = self.list_sessions(limit=1000, after=after, **filters)
-            yield from page
-            if page.next is None:
-                return
-            after = page.next
-
-    def count(self, **filters: Unpack[SessionFilters]) -> int:
-        query = filtered(AgentSession.select(), AgentSession.created_at, **filters)
-        with self._db.reading():
-            return int(query.count(self._db))
-
     def save_state(
         self,
         session_id: str,
@@ -278,7 +124,7 @@ class SessionRepository(Repository):
         refuse_others(facts, SessionFacts)
         if expected_version is not None:
             _check_count("expected_version", expected_version, least=0)
-        session = _new_session(session_id, None, facts)
+        session = new_session(session_id, None, facts)
         row = checked(SessionState, {"saved_at": session["created_at"], "metadata": metadata})
         row |= {"session": session_id, "state": _checked_state(state)}
         with self._db.writing():
@@ -334,7 +180,7 @@ class SessionRepository(Repository):
         return found[0] if found else None
 
     def versions(self, session_id: str) -> list[int]:
-        session = self.get(session_id)
+        session = self._existing(AgentSession, session_id, errors.SessionNotFound)
         query = SessionState.select(SessionState.version)
         query = query.where(SessionState.session == session.session_id)
         with self._db.reading():
@@ -345,7 +191,7 @@ class SessionRepository(Repository):
         self, session_id: str, *, limit: int = 50, after: str | None = None, offset: int = 0
     ) -> Page[SessionState]:
         check_window(limit, offset)
-        session = self.get(session_id)
+        session = self._existing(AgentSession, session_id, errors.SessionNotFound)
         query = SessionState.select().where(SessionState.session == session.session_id)
         if after is not None:
             query = query.where(SessionState.version < _cursor_version(after))
@@ -357,18 +203,12 @@ class SessionRepository(Repository):
         last = found[limit - 1]
         return Page(found[:limit], cursor_after(last.saved_at, str(last.version)))
 
-    def delete_state(self, session_id: str) -> None:
-        with self._db.writing():
-            session = self.get(session_id)
-            mine = AgentSession.session_id == session.session_id
-            AgentSession.delete().where(mine).execute(self._db)
-
     def prune_states(self, keep_last: int, *, session_id: str | None = None) -> int:
         _check_count("keep_last", keep_last)
         with self._db.writing():
             states = SessionState.select()
             if session_id is not None:
-                session = self.get(session_id)
+                session = self._existing(AgentSession, session_id, errors.SessionNotFound)
                 states = states.where(SessionState.session == session.session_id)
             self._lock_crowded(states, keep_last)
             place = peewee.fn.ROW_NUMBER().over(
@@ -390,9 +230,10 @@ class SessionRepository(Repository):
         query.order_by(AgentSession.session_id).for_update().tuples().execute(self._db)
 
 
-def _new_session(
+def new_session(
     session_id: str, created_at: dt.datetime | None, values: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """Give the checked row of a session that may not be there yet."""
     created = utc_now() if created_at is None else created_at
     return checked(
         AgentSession,
