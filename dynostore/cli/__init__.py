@@ -32,7 +32,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ideation": ("ideation:ideation", "Take product ideas to requirements and user stories."),
     "import": ("import_:import_", "Take over what an older tool left behind."),
     "sources": ("sources:sources", "Say what was taken over, from where and when."),
-    "sync": ("sync:sync", "Send what changed to the shared Postgres."),
+    "sync": (
+        "sync:sync",
+        "Send what changed to the shared Postgres, or bring what changed there.",
+    ),
     "report": ("report:report", "Answer a question about the records."),
     "db": ("db:db", "See and change the schema's version."),
 }
