@@ -195,6 +195,7 @@ class Pull:
             rows = [row for row in rows if row[at] not in orphans]
         writer.executemany(arrivals.upsert(marked=chunk.marked), rows)
         self._local.set_bases(writer, [(table.name, row[at], row[0], row[1]) for row in rows])
+        self._local.readmit(writer, table.name, [row[at] for row in rows])
         self._note_misfits(writer, table, chunk.misfits)
         self._count(table, len(rows))
         return sorted(orphans)

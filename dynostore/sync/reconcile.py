@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dynostore.sync.changes import LocalFile
+from dynostore.sync.changes import DirtyKeys, LocalFile
 from dynostore.sync.server import Server
 from dynostore.sync.tables import Table
 
@@ -56,12 +56,13 @@ def reconcile(
         if mine in ancestors:
             cuts.append(ancestors[mine])
         cut = max(cuts)
-    for table in local.tables.values():
+    # Children first: a parent is removed only where no child is left.
+    for table in reversed(local.tables.values()):
         overtaken: list[_Overtaken] = []
-        with _read_transaction(server), _dirty_keys(local, table):
+        with _read_transaction(server), DirtyKeys(local.writer, table) as dirty:
             keys = _keys(local, server, table)
             while part := list(itertools.islice(keys, _FETCH_ROWS)):
-                overtaken += _judge(local, table, part, cut)
+                overtaken += _carry_out(local, table, _judged(part, cut), dirty)
         _archive(server, table, overtaken)
     with local.writing() as writer:
         writer.execute("UPDATE sync_table SET cursor = 0")
@@ -75,22 +76,6 @@ def _read_transaction(server: Server) -> Iterator[None]:
         yield
     finally:
         server.rollback()
-
-
-@contextlib.contextmanager
-def _dirty_keys(local: LocalFile, table: Table) -> Iterator[None]:
-    """List the keys that changed here: push judges those."""
-    writer = local.writer
-    writer.execute("CREATE TEMP TABLE dirty (key TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID")
-    try:
-        writer.execute(
-            "INSERT OR IGNORE INTO temp.dirty SELECT key FROM sync_log WHERE tbl = ?"
-            " UNION SELECT key FROM sync_reject WHERE tbl = ?",
-            (table.name, table.name),
-        )
-        yield
-    finally:
-        writer.execute("DROP TABLE temp.dirty")
 
 
 def _keys(local: LocalFile, server: Server, table: Table) -> Iterator[_Known]:
@@ -143,46 +128,59 @@ _Overtaken = tuple[str, int, int, str]
 """A key with the base's revision and number, and the image of the row here."""
 
 
-def _judge(local: LocalFile, table: Table, keys: Iterable[_Known], cut: int) -> list[_Overtaken]:
-    """Decide what to do about some keys, and write that down in one transaction.
+@dataclasses.dataclass
+class _Verdicts:
+    """What is to be done about some keys.
 
-    :return: rows whose version here was newer than the backup and lost to one written since.
+    :ivar forward: the server lost what it once held: send it again.
+    :ivar gone: deleted on the server.
+    :ivar overtaken: newer here than the backup, and lost to a version written since.
     """
-    forward: list[str] = []
-    gone: list[str] = []
-    overtaken: list[tuple[str, int, int]] = []
+
+    forward: list[str] = dataclasses.field(default_factory=list)
+    gone: list[str] = dataclasses.field(default_factory=list)
+    overtaken: list[tuple[str, int, int]] = dataclasses.field(default_factory=list)
+
+    @property
+    def keys(self) -> list[str]:
+        return [*self.forward, *self.gone, *(key for key, _, _ in self.overtaken)]
+
+
+def _judged(keys: Iterable[_Known], cut: int) -> _Verdicts:
+    verdicts = _Verdicts()
     for known in keys:
         if known.base is None or (known.theirs and known.theirs[0] == known.base[0]):
             continue
         seq = known.base[1]
         if known.theirs is None:
             if seq > cut:
-                forward.append(known.key)
+                verdicts.forward.append(known.key)
             elif known.here:
-                gone.append(known.key)
+                verdicts.gone.append(known.key)
         elif cut < seq and known.theirs[1] < seq:
-            forward.append(known.key)
+            verdicts.forward.append(known.key)
         elif cut < seq and known.here:
-            overtaken.append((known.key, *known.base))
-    if not (forward or gone or overtaken):
+            verdicts.overtaken.append((known.key, *known.base))
+    return verdicts
+
+
+def _carry_out(
+    local: LocalFile, table: Table, verdicts: _Verdicts, dirty: DirtyKeys
+) -> list[_Overtaken]:
+    """Act on the keys that did not change here, in one transaction; give what was overtaken."""
+    if not verdicts.keys:
         return []
     with local.writing(applying=True) as writer:
-        clean = _Clean(writer)
-        local.log(writer, table.name, filter(clean, forward), "r")
-        for key in filter(clean, gone):
-            _remove(local, writer, table, key)
-        return [(*lost, _image(writer, table, lost[0])) for lost in overtaken if clean(lost[0])]
-
-
-class _Clean:
-    """Tells whether a key has no change of this file's own."""
-
-    def __init__(self, writer: sqlite3.Connection) -> None:
-        self._writer = writer
-
-    def __call__(self, key: str) -> bool:
-        found = self._writer.execute("SELECT 1 FROM temp.dirty WHERE key = ?", (key,))
-        return found.fetchone() is None
+        left = dirty.among(verdicts.keys)
+        local.log(writer, table.name, [k for k in verdicts.forward if k not in left], "r")
+        for key in verdicts.gone:
+            if key not in left:
+                _remove(local, writer, table, key)
+        return [
+            (*lost, _image(writer, table, lost[0]))
+            for lost in verdicts.overtaken
+            if lost[0] not in left
+        ]
 
 
 def _remove(local: LocalFile, writer: sqlite3.Connection, table: Table, key: str) -> None:

@@ -312,7 +312,8 @@ def remote(shared_remote: Remote) -> Remote:
         "SET lock_timeout = '5s'; BEGIN; SET LOCAL dynostore_sync.apply = 'on';"
         " TRUNCATE dynostore_sync.ancestor, dynostore_sync.node, dynostore_sync.node_history,"
         " dynostore_sync.tombstone, dynostore_sync.archive, dynostore_sync.touched,"
-        f" dynostore_sync.tick; {EMPTY_TABLES}; COMMIT"
+        " dynostore_sync.tick; UPDATE dynostore_sync.server SET horizon = 0;"
+        f" {EMPTY_TABLES}; COMMIT"
     )
     return shared_remote
 

@@ -1,7 +1,7 @@
-"""Pushes a file in a child process that dies at a chosen statement; a program, not a test.
+"""Syncs a file in a child process that dies at a chosen statement; a program, not a test.
 
-Reads orders as JSON lines: path, url, at, and perhaps rows and counting (``local`` or ``server``,
-both by default). A parent that has imported everything forks a child for each. The answer says
+Reads orders as JSON lines: path, url, at, and perhaps rows, direction and counting (``local`` or
+``server``, both by default). A parent that has imported everything forks a child for each. The answer says
 whether it died, and how many statements there were if not.
 """
 
@@ -75,7 +75,8 @@ def push(order: dict[str, Any], answer: int) -> None:
 
         Server.connect = counting  # type: ignore[method-assign]
 
-    run.sync(store, order["url"], limits=Limits(rows=order.get("rows", 25_000)))
+    limits = Limits(rows=order.get("rows", 25_000))
+    run.sync(store, order["url"], direction=order.get("direction", "push"), limits=limits)
     store.close()
     os.write(answer, str(countdown.last).encode())
 
