@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import click
 
-from dynostore.cli._inventory import take_inventory
+from dynostore import __version__, errors
 from dynostore.cli._options import examples
 from dynostore.cli._output import print_item
 from dynostore.cli._session import Command, Session
+from dynostore.inventory import take_inventory
 
 
 @click.command(
@@ -26,8 +28,29 @@ def info(session: Session) -> None:
     Names the argument, variable or file that the address comes from. Never upgrades; passwords are
     masked.
     """
-    facts = take_inventory(session)
+    place = session.place()
+    try:
+        with session.database() as database:
+            found = take_inventory(database)
+    except errors.StoreNotFound as exc:
+        message = f"{exc.message} (place named by: {place.source})"
+        raise errors.StoreNotFound(message, hint=exc.hint) from exc
+    facts = {
+        "url": place.shown,
+        "found_by": place.source,
+        **dataclasses.asdict(found),
+        "remote": _remote(session),
+        "dynostore_version": __version__,
+    }
     print_item(session, facts, fields=_for_people(facts))
+
+
+def _remote(session: Session) -> dict[str, str] | None:
+    try:
+        place = session.remote()
+    except errors.ConfigError:
+        return None
+    return {"url": place.shown, "found_by": place.source}
 
 
 def _for_people(facts: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ LAYERS = (
     ("dynostore.models",),
     ("dynostore.prepared",),
     ("dynostore.migrator", "dynostore.repositories"),
-    ("dynostore.legacy",),
+    ("dynostore.inventory", "dynostore.legacy"),
     ("dynostore.store",),
     (
         "dynostore.aio",
