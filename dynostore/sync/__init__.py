@@ -1,11 +1,12 @@
-"""The local file and the shared Postgres: push now; one module a step of the protocol.
+"""The local file and the shared Postgres; one module a step of the protocol.
 
 ``capture`` (tables and triggers in the file), ``changes`` (the log), ``journal`` (identity and
 batches on their way), ``fence`` (are we still who we were), ``batches`` and ``push``
-(sending), ``statements`` (judging and applying, on the server), ``acknowledge`` and ``incoming``
-(what came back), ``reconcile`` (after a restored server), ``server`` (its schema), ``status``,
-``wire`` and ``tables`` (values and columns), ``run`` (a whole sync). docs/sync.md explains the
-protocol. A new direction is a module that ``run`` calls after the fence.
+(sending), ``statements`` (judging and applying, on the server), ``acknowledge``, ``verdicts`` and
+``conflicts`` (what the server made of it), ``pull`` and ``arrivals`` (bringing), ``incoming`` (a
+row, with its parents), ``reconcile`` (after a restored server), ``server`` (its schema),
+``status``, ``wire`` and ``tables`` (values and columns), ``run`` (a whole sync). docs/sync.md
+explains the protocol.
 """
 
 from __future__ import annotations

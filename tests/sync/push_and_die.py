@@ -1,8 +1,8 @@
 """Syncs a file in a child process that dies at a chosen statement; a program, not a test.
 
 Reads orders as JSON lines: path, url, at, and perhaps rows, direction and counting (``local`` or
-``server``, both by default). A parent that has imported everything forks a child for each. The answer says
-whether it died, and how many statements there were if not.
+``server``, both by default). A parent that has imported everything forks a child for each. The
+answer says whether it died, and how many statements there were if not.
 """
 
 from __future__ import annotations
