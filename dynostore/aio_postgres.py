@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 import ssl
 import uuid
@@ -128,9 +129,8 @@ class AsyncPostgresServer(AsyncCommon, pwasyncio.AsyncPostgresqlDatabase):  # ty
         self.settings = settings
         self.read_only = read_only
         parameters = {"application_name": "dynostore", **config.postgres_parameters(url)}
-        self._connect_timeout_s = float(
-            parameters.pop("connect_timeout", settings.connect_timeout_s)
-        )
+        connect_timeout_s = float(parameters.pop("connect_timeout", settings.connect_timeout_s))
+        self._connect_timeout_s = connect_timeout_s or math.inf  # as libpq has it
         self._dsn = "postgresql://?" + urlencode(
             {name: value for name, value in parameters.items() if name not in _LIBPQ_ONLY}
         )
@@ -143,7 +143,7 @@ class AsyncPostgresServer(AsyncCommon, pwasyncio.AsyncPostgresqlDatabase):  # ty
                 min_size=0,
                 max_size=self._pool_size,
                 max_inactive_connection_lifetime=self.settings.pool_stale_s,
-                timeout=self._connect_timeout_s,
+                timeout=None if math.isinf(self._connect_timeout_s) else self._connect_timeout_s,
                 # Not SET, which the pool's reset would undo.
                 server_settings=session_settings(read_only=self.read_only),
                 init=_speak_text,
@@ -161,7 +161,7 @@ class AsyncPostgresServer(AsyncCommon, pwasyncio.AsyncPostgresqlDatabase):  # ty
             raise errors.AccessDenied(f"{self.shown}: {exc}", hint=LOGIN_HINT) from exc
         except OSError as exc:
             raise errors.RemoteUnavailable(
-                f"{self.shown}: {exc or 'no answer in time'}", hint="try again later"
+                f"{self.shown}: {str(exc) or 'no answer in time'}", hint="try again later"
             ) from exc
         except (asyncpg.ClientConfigurationError, asyncpg.UndefinedObjectError) as exc:
             raise errors.ConfigError(f"{self.shown}: {exc}") from exc

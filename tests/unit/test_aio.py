@@ -10,6 +10,7 @@ import inspect
 import logging
 import operator
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import pytest
 
 from dynostore import errors
 from dynostore.aio import AsyncStore, get_store, lifespan
+from dynostore.aio_postgres import AsyncPostgresServer
 from dynostore.config import Place, Settings
 from dynostore.models import Run
 from dynostore.repositories.base import Repository
@@ -230,6 +232,22 @@ def test_more_tasks_than_connections_wait_and_then_say_so(store_url: str) -> Non
             free.set()
             await asyncio.gather(*holders, return_exceptions=True)
             assert await store.runs.count() == 0
+
+    run(main)
+
+
+def test_no_time_limit_for_connecting_is_none_and_a_server_that_is_silent_is_said(
+    postgres_url: str,
+) -> None:
+    async def main() -> None:
+        async with await opened(postgres_url, connect_timeout_s=0, pool_min=0) as store:
+            assert await store.runs.count() == 0
+        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as silent:
+            url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/x?sslmode=disable"
+            db = AsyncPostgresServer(url, Settings(connect_timeout_s=1, busy_timeout_s=0))
+            with pytest.raises(errors.RemoteUnavailable, match="no answer in time"):
+                await db.run(Verbs(db).runs.count)
+            await db.shut()
 
     run(main)
 
