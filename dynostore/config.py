@@ -8,19 +8,37 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
 
 from dynostore.errors import ConfigError
+from dynostore.urls import (
+    compose_postgres,
+    is_postgres,
+    mask,
+    postgres_parameters,
+    sqlite_path,
+)
+
+__all__ = [
+    "CONFIG_NAME",
+    "DEFAULT_URL",
+    "Place",
+    "Settings",
+    "is_postgres",
+    "locate",
+    "locate_remote",
+    "mask",
+    "postgres_parameters",
+    "sqlite_path",
+    "user_config_dir",
+]
 
 CONFIG_NAME = "dynostore.yaml"
 DEFAULT_URL = "sqlite:///./dynostore.db"
 _SYNCHRONOUS = ("NORMAL", "FULL")
 _MAX_SETTING = 1_000_000
-_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +49,7 @@ class Settings:
         fails, never the file; ``FULL`` loses none.
     :ivar busy_timeout_s: how long a writer waits for another one before :class:`StoreLocked`.
     :ivar pool_max: most Postgres connections of one store.
-    :ivar pool_min: Postgres connections opened ahead by :meth:`Store.warm`.
+    :ivar pool_min: Postgres connections that a program which stays opens ahead.
     :ivar pool_stale_s: age at which an idle Postgres connection is replaced.
     :ivar connect_timeout_s: how long connecting to Postgres may take.
     :ivar keep_states: states that saving one leaves in its session; None keeps all.
@@ -95,7 +113,7 @@ def locate(
     """
     profiles = _Profiles.read(config)
     chosen = profiles.get(profile)
-    settings = _settings(chosen, profiles.path)
+    settings = _settings(chosen)
     if url is not None:
         return Place(os.fspath(url), "argument", settings)
     if profile is not None:
@@ -127,40 +145,19 @@ def locate_remote(
     """
     profiles = _Profiles.read(config)
     chosen = profiles.get(profile)
-    settings = _settings(chosen, profiles.path)
+    settings = _settings(chosen)
     if url is not None:
         return Place(url, "argument", settings)
     if environ.get("DYNOSTORE_REMOTE"):
         return Place(environ["DYNOSTORE_REMOTE"], "DYNOSTORE_REMOTE", settings)
     if environ.get("POSTGRES_HOST"):
-        return Place(_compose(environ), "POSTGRES_HOST", settings)
+        return Place(compose_postgres(environ), "POSTGRES_HOST", settings)
     if "remote" in chosen:
         return Place(chosen["remote"], f"profile in {profiles.path}", settings)
     raise ConfigError(
         "no shared server is configured",
         hint="set DYNOSTORE_REMOTE, or: dynostore sync --to postgresql://user@host/database",
     )
-
-
-def _compose(environ: Mapping[str, str]) -> str:
-    """Build a URL from the POSTGRES_ variables, quoted so that any password survives."""
-    mode = environ.get("POSTGRES_SSL_MODE") or "prefer"
-    if mode not in _SSL_MODES:
-        raise ConfigError(f"POSTGRES_SSL_MODE: {mode!r} is none of {', '.join(_SSL_MODES)}")
-    port = environ.get("POSTGRES_PORT") or "5432"
-    if not re.fullmatch("[0-9]+", port):
-        raise ConfigError(f"POSTGRES_PORT: {port!r} is not a number")
-    user = quote(environ.get("POSTGRES_USER") or "postgres", safe="")
-    password = environ.get("POSTGRES_PASSWORD")
-    login = f"{user}:{quote(password, safe='')}" if password else user
-    name = quote(environ.get("POSTGRES_DB") or "dynostore", safe="")
-    host = environ["POSTGRES_HOST"]
-    if host.startswith("/"):
-        query = f"host={quote(host, safe='/')}&port={port}&sslmode={mode}"
-        return f"postgresql://{login}@/{name}?{query}"
-    if ":" in host:  # IPv6
-        host = f"[{host}]"
-    return f"postgresql://{login}@{host}:{port}/{name}?sslmode={mode}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -234,13 +231,16 @@ def _check_profile(path: Path, name: str, body: Any) -> None:
             raise ConfigError(f"{where}: at least 1 connection is needed")
         if key == "keep_states" and value == 0:
             raise ConfigError(f"{where}: at least 1 state is kept")
+    most = body.get("pool_max", Settings.pool_max)
+    if body.get("pool_min", 0) > most:
+        raise ConfigError(f"{path}: profiles.{name}.pool_min: is greater than pool_max, {most}")
 
 
-def _settings(profile: Mapping[str, Any], path: Path | None) -> Settings:
-    settings = Settings(**{k: v for k, v in profile.items() if k in _SETTING_TYPES})
-    if settings.pool_min > settings.pool_max:
-        raise ConfigError(f"{path}: pool_min is greater than pool_max")
-    return settings
+def _settings(profile: Mapping[str, Any]) -> Settings:
+    given = {name: value for name, value in profile.items() if name in _SETTING_TYPES}
+    # Who wants few connections need not know of those that are opened ahead.
+    least = min(Settings.pool_min, given.get("pool_max", Settings.pool_max))
+    return Settings(**{"pool_min": least, **given})
 
 
 def _find_config() -> Path | None:
@@ -260,85 +260,3 @@ def user_config_dir() -> Path:
     else:
         base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base) / "dynostore"
-
-
-def is_postgres(url: str) -> bool:
-    """Tell whether the URL names a Postgres server; ``postgresql+psycopg2://`` does too."""
-    scheme, found, _ = url.partition("://")
-    return bool(found) and scheme.lower().partition("+")[0] in ("postgres", "postgresql")
-
-
-def sqlite_path(url: str) -> str | None:
-    """Give the file of a SQLite URL or plain path; None is a database in memory.
-
-    ``sqlite:///x.db`` is relative, ``sqlite:////x.db`` absolute, as everywhere.
-
-    :raises ConfigError: a URL of another kind.
-    """
-    if not url or "\0" in url:
-        raise ConfigError(f"{url!r} is no address of a store")
-    if url in (":memory:", "sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://:memory:"):
-        return None
-    scheme, found, rest = url.partition("://")
-    if found:
-        if scheme.lower() not in ("sqlite", "sqlite+pysqlite", "sqlite3"):
-            raise ConfigError(
-                f"{mask(url)}: dynostore knows sqlite:/// and postgresql:// URLs, and plain paths"
-            )
-        if not rest.startswith("/"):
-            raise ConfigError(
-                f"{url}: a SQLite URL has three slashes before a relative path, four before an "
-                "absolute one"
-            )
-        if "?" in rest:
-            raise ConfigError(f"{url}: SQLite URLs take no parameters here")
-        # Windows: sqlite:///C:/data/x.db
-        return rest[1:] if len(rest) > 1 else None
-    if url.startswith("file:"):
-        raise ConfigError(f"{url}: give the path itself, without file:")
-    return url
-
-
-def mask(text: str) -> str:
-    """Replace the passwords in URLs and ``password=`` pairs, wherever they stand in the text.
-
-    Rather too much than too little: up to the last "@", since a password may have an unescaped "/"
-    or "@", and past spaces where the text begins with the URL.
-    """
-    text = re.sub(r"(?s)^(\w[\w+.-]*://[^:@]*):.*@", r"\1:***@", text)
-    text = re.sub(r"(?is)^(\w[\w+.-]*://.*?[?&]\w*password=)[^&]*", r"\1***", text)
-    text = re.sub(r"(\w[\w+.-]*://[^\s:@]*):[^\s'\"]*@", r"\1:***@", text)
-    pair = r"(?i)((?:[?&;,({\s]|^)\w*password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]+)"
-    return re.sub(pair, r"\1***", text)
-
-
-def postgres_parameters(url: str) -> dict[str, Any]:
-    """Give a Postgres URL's libpq parameters, percent signs resolved; ``dbname`` is among them.
-
-    :raises ConfigError: a URL that cannot be read.
-    """
-    try:
-        parts = urlsplit("postgresql://" + url.partition("://")[2])
-        port = parts.port
-    except ValueError:
-        # Not its message: with an unescaped "/" it has the password's beginning for the port.
-        raise ConfigError(
-            f"{mask(url)}: host and port cannot be read",
-            hint="in a password write %2F for /, %3A for :, %40 for @ and %23 for #",
-        ) from None
-    parameters: dict[str, Any] = {
-        "user": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-        "host": parts.hostname,
-        "port": port,
-        "dbname": unquote(parts.path[1:]),
-    }
-    # Not playhouse.db_url, which turns values that look like numbers into numbers, "0123" too.
-    for pair in filter(None, parts.query.split("&")):
-        key, _, value = pair.partition("=")
-        parameters[unquote(key)] = unquote(value)
-    if not parameters["dbname"]:
-        raise ConfigError(
-            f"{mask(url)}: no database name", hint="postgresql://user@host:5432/database"
-        )
-    return {key: value for key, value in parameters.items() if value not in (None, "")}

@@ -98,6 +98,14 @@ def test_all_states_are_kept_unless_the_profile_says_how_many(here: Path) -> Non
     assert kept == {"a": 5, "b": None}
 
 
+def test_who_says_how_many_connections_at_most_need_not_say_how_many_ahead(here: Path) -> None:
+    write(here / config.CONFIG_NAME, "profiles: {default: {pool_max: 2}}")
+    settings = config.locate(environ={}).settings
+    assert (settings.pool_max, settings.pool_min) == (2, 2)
+    write(here / config.CONFIG_NAME, "profiles: {default: {pool_max: 9}}")
+    assert config.locate(environ={}).settings.pool_min == 5
+
+
 def test_the_real_environment_is_asked(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNOSTORE_URL", "from-environment.db")
     assert config.locate().url == "from-environment.db"
@@ -165,7 +173,8 @@ def test_without_a_directory_or_home_the_default_is_found(
         ("profiles: {a: {busy_timeout_s: .nan}}", "profiles.a.busy_timeout_s: nan is not"),
         ("profiles: {a: {busy_timeout_s: .inf}}", "profiles.a.busy_timeout_s: inf is not"),
         ("profiles: {a: {synchronous: 'OFF'}}", "profiles.a.synchronous: 'OFF' is none of"),
-        ("profiles: {default: {pool_max: 2, pool_min: 3}}", "pool_min is greater than pool_max"),
+        ("profiles: {a: {pool_max: 2, pool_min: 3}}", "profiles.a.pool_min: is greater than"),
+        ("profiles: {a: {pool_min: 21}}", "profiles.a.pool_min: is greater than pool_max, 20"),
     ],
 )
 def test_a_bad_file_is_refused_by_path_and_key(here: Path, text: str, message: str) -> None:

@@ -36,6 +36,7 @@ LAYERS = (
 )
 # Parts of what would be one module if it were short.
 PARTS = {
+    "dynostore.urls": "dynostore.config",
     "dynostore.aio_database": "dynostore.aio",
     "dynostore.aio_postgres": "dynostore.aio",
     "dynostore.aio_sqlite": "dynostore.aio",
