@@ -52,6 +52,7 @@ class Settings:
     :ivar pool_min: Postgres connections that a program which stays opens ahead.
     :ivar pool_stale_s: age at which an idle Postgres connection is replaced.
     :ivar connect_timeout_s: how long connecting to Postgres may take.
+    :ivar stall_timeout_s: how long a sync waits for its server while nothing moves; 0: for ever.
     :ivar keep_states: states that saving one leaves in its session; None keeps all.
     """
 
@@ -61,6 +62,7 @@ class Settings:
     pool_min: int = 5
     pool_stale_s: float = 300.0
     connect_timeout_s: int = 10
+    stall_timeout_s: float = 120.0
     keep_states: int | None = None
 
 
@@ -71,6 +73,7 @@ _SETTING_TYPES: dict[str, tuple[type, ...]] = {
     "pool_min": (int,),
     "pool_stale_s": (int, float),
     "connect_timeout_s": (int,),
+    "stall_timeout_s": (int, float),
     "keep_states": (int,),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import peewee
@@ -28,7 +28,10 @@ _IN_ERROR = 3  # psycopg2.extensions.TRANSACTION_STATUS_INERROR, which is libpq'
 
 
 class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[misc]  # untyped base
-    """A Postgres database behind a pool of connections; stale ones are dropped at check-out."""
+    """A Postgres database behind a pool of connections; stale ones are dropped at check-out.
+
+    :ivar on_open: called with each new connection before its first statement, if not None.
+    """
 
     dialect = "postgres"
     field_types = POSTGRES_TYPES
@@ -45,6 +48,7 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
             **config.postgres_parameters(url),
         }
         self._configured: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.on_open: Callable[[Any], None] | None = None
         connect_parameters = {k: v for k, v in self.parameters.items() if k != "dbname"}
         super().__init__(
             self.parameters["dbname"],
@@ -60,6 +64,8 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
         connection = super()._connect()
         if connection not in self._configured:
             try:
+                if self.on_open is not None:
+                    self.on_open(connection)
                 configure_session(connection, read_only=self.read_only)
             except BaseException:
                 self._close(connection, close_conn=True)

@@ -27,7 +27,6 @@ Progress = Callable[[str, int], None]
 
 _ROW_ERRORS = ("22", "23", "42804", "54")
 _KEY_TAKEN = "23505"
-_COPY_BYTES = 1 << 18
 # "line" and "column" are in the server's language; what JSON complains of stands before it.
 _COPY_CONTEXT = re.compile(r"^COPY dynostore_push, \D+(\d+)(?:, \w+ (\w+))?", re.MULTILINE)
 
@@ -160,9 +159,7 @@ class Push:
         """Send one batch and commit it; the only place where a push talks to the server."""
         server, node = self._server, self._node
         server.execute(statements.begin(batch.table, batch.op, with_bases=batch.with_bases))
-        with server.connection.cursor() as cursor:
-            body = io.BytesIO(b"\n".join(batch.lines) + b"\n")
-            cursor.copy_expert(statements.COPY_IN, body, _COPY_BYTES)
+        server.copy(statements.COPY_IN, io.BytesIO(b"\n".join(batch.lines) + b"\n"))
         judge = statements.finish(
             batch.table,
             batch.op,

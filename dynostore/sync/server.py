@@ -1,4 +1,4 @@
-"""The server's side: one connection, the sync schema, and what can be asked of it."""
+"""The server's side: the sync schema, and what can be asked of it."""
 
 from __future__ import annotations
 
@@ -7,28 +7,22 @@ import importlib.resources
 import json
 import secrets
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from dynostore import config, database, errors
-from dynostore.driver_errors import is_from_postgres, sqlstate
+from dynostore import config, errors
 from dynostore.migrator import Migrator, step_names
 from dynostore.sync import statements
-from dynostore.sync.tables import SYNC_COLUMNS, Table, literal
+from dynostore.sync.journal import Node
+from dynostore.sync.session import Session
+from dynostore.sync.tables import SYNC_COLUMNS, Table
 
 PROTOCOL = 1
 """Raised when an older program could no longer sync safely with this one's server."""
 
 _SETUP_LOCK = 0x64796E6F73796E63  # "dynosync"
-_LOCK_TIMEOUT = "30s"
 _OLDEST_POSTGRES = 140000
-_KEEPALIVE = {
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 4,
-    "tcp_user_timeout": 40_000,
-}
-"""A connection that is cut without a word is noticed in about 40 seconds."""
+_SETUP_PATIENCE = 10  # tables that are large already are rewritten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,52 +50,12 @@ class Verdict:
     exceptions: list[dict[str, Any]]
 
 
-class Server:
-    """One session on the shared Postgres; used by one thread at a time.
-
-    :ivar connection: psycopg2's, in autocommit mode: transactions are written out in SQL.
-    """
+class Server(Session):
+    """A session on the shared Postgres, and what the sync asks there."""
 
     def __init__(self, place: config.Place, tables: dict[str, Table]) -> None:
-        settings = dataclasses.replace(place.settings, pool_max=1)
+        super().__init__(place)
         self.tables = tables
-        self.place = place
-        self.database = database.connect(place.url, settings)
-        if not isinstance(self.database, database.PostgresServer):
-            raise errors.ConfigError(
-                f"{place.shown}: a store syncs with a Postgres server",
-                hint="dynostore sync --to postgresql://user@host/database",
-            )
-        self.database.connect_params.update(_KEEPALIVE)
-
-    def connect(self) -> None:
-        """Open the session.
-
-        :raises RemoteUnavailable: nobody answers.
-        :raises AccessDenied: the credentials are refused.
-        """
-        self.database.connect()
-        # Kept, since Peewee's belongs to a thread, and would quietly open another when it breaks.
-        self.connection: Any = self.database.connection()
-        # No notices: nobody reads them, and they would be sent while a batch is at work.
-        self.execute(
-            f"SET lock_timeout = {literal(_LOCK_TIMEOUT)}; SET client_min_messages = error"
-        )
-
-    def close(self) -> None:
-        """End the session; what it had not committed never happened."""
-        self.database.shut()
-
-    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run statements in one round trip; give the rows of the last one."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, values or None)
-            return list(cursor.fetchall()) if cursor.description else []
-
-    def one(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
-        """Give the first row, or None."""
-        rows = self.execute(sql, values)
-        return rows[0] if rows else None
 
     # -- set-up ------------------------------------------------------------------------------
 
@@ -122,7 +76,8 @@ class Server:
         if expected is not None:
             self._require(expected)
         if not self._has_all_steps():
-            Migrator(self.database).ensure()
+            with self.guard.patient(_SETUP_PATIENCE), self._answering():
+                Migrator(self.database).ensure()
         if not self._has_sync_schema():
             self._in_setup(self._create_sync_schema)
         if self._unattached():
@@ -174,7 +129,8 @@ class Server:
         """Run DDL in one transaction, alone among those who set up this server."""
         try:
             self.execute(f"BEGIN; SELECT pg_advisory_xact_lock({_SETUP_LOCK})")
-            act()
+            with self.guard.patient(_SETUP_PATIENCE):
+                act()
             self.execute("COMMIT")
         except Exception:
             self.rollback()
@@ -215,14 +171,6 @@ class Server:
                 (table.name, table.key.name),
             )
 
-    def rollback(self) -> None:
-        """Give up the open transaction; a connection that is gone has done so already."""
-        try:
-            self.execute("ROLLBACK")
-        except Exception as exc:
-            if sqlstate(exc) is not None or not is_from_postgres(exc):
-                raise
-
     # -- nodes -------------------------------------------------------------------------------
 
     def lock_node(self, node_id: str, *, shut_out: bool) -> tuple[bool, int | None]:
@@ -249,6 +197,33 @@ class Server:
             " ON CONFLICT (id) DO NOTHING",
             (node_id, name, step_names()[-1]),
         )
+
+    def turn_token(self, node: Node, token: int, clock: int) -> None:
+        """Change a node's token without a batch, in a session of its own: this one may be reading.
+
+        :param clock: the number up to which the node is about to know the server.
+        """
+        _, epoch = self.node_entry(node.node_id)
+        other = Session(self.place)
+        other.connect()
+        try:
+            other.execute(
+                statements.turn_token(
+                    node=node.node_id, epoch=epoch, old=node.token, token=token, seq=clock
+                )
+            )
+        finally:
+            other.close()
+
+    def introduce(self, node_id: str, token: int) -> int:
+        """Give a registered node its first token, inside the open transaction; give the clock."""
+        self.execute(
+            "UPDATE dynostore_sync.node SET token = %s WHERE id = %s;"
+            " INSERT INTO dynostore_sync.node_history (node, token, seq, exceptions)"
+            " SELECT %s, %s, coalesce(max(seq), 0), '[]' FROM dynostore_sync.tick",
+            (token, node_id, node_id, token),
+        )
+        return self.verdict(node_id, token).seq
 
     def node_entry(self, node_id: str) -> tuple[int, int]:
         """Give the short number that rows carry in ``sync_node``, and the node's epoch."""

@@ -408,11 +408,11 @@ def doomed(runtime_directory: None) -> Iterator[Doomed]:
     process.close()
 
 
-def _message(client: socket.socket) -> bytes:
+def _message(client: socket.socket, size: int) -> bytes:
     """Receive what the client sends; statements whole, since libpq sends long ones in pieces."""
-    data = client.recv(1 << 20)
+    data = client.recv(size)
     while data[:1] == b"Q" and len(data) < 1 + int.from_bytes(data[1:5], "big"):
-        more = client.recv(1 << 20)
+        more = client.recv(size)
         if not more:
             break
         data += more
@@ -427,7 +427,9 @@ class Proxy:
     :ivar harm: what happens to the ``at``-th message that holds ``marker``, from 1:
         ``lose`` (it never arrives), ``half`` (half of it does), ``mute`` (it arrives, and nothing
         comes back any more), ``late`` (the client is cut off at once, and it arrives when
-        ``release`` is set), ``slow`` (it waits a moment); None: nothing.
+        ``release`` is set), ``slow`` (it waits a moment), ``hang`` (it arrives, nothing comes back
+        any more, and the connection stays open); None: nothing.
+    :ivar bytes_per_s: how fast the client's bytes go through; None: as they come.
     """
 
     def __init__(self, url: str) -> None:
@@ -440,6 +442,7 @@ class Proxy:
         self.marker = b"$push$"
         self.at = 1
         self.every = False
+        self.bytes_per_s: int | None = None
         self.seen = 0
         self.release = threading.Event()
         self.arrived = threading.Event()
@@ -474,7 +477,9 @@ class Proxy:
         mute = threading.Event()
         back = self._spawn(self._copy_back, server, client, mute)
         try:
-            while data := _message(client):
+            while data := _message(client, 4096 if self.bytes_per_s else 1 << 20):
+                if self.bytes_per_s:
+                    threading.Event().wait(len(data) / self.bytes_per_s)
                 if self.marker in data and self.harm and self._is_hit():
                     self._do_harm(self.harm, data, client, server, mute)
                     if self.harm != "slow":
@@ -513,6 +518,11 @@ class Proxy:
             assert self.release.wait(30)
             server.sendall(data)
             assert self.arrived.wait(30)
+        elif harm == "hang":
+            mute.set()
+            server.sendall(data)
+            while client.recv(1 << 20):
+                pass
         elif harm == "slow":
             self.release.wait(0.3)
             server.sendall(data)
