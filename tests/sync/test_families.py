@@ -231,10 +231,8 @@ def use_every_verb(draw: Any, store: Store) -> None:
         }
         return {**given, **{name: draw(values_of(field, {})) for name, field in found.items()}}
 
-    run = store.runs.create(
-        run_id=str(uuid.UUID(int=draw(st.integers(0, 2**128 - 1)))),
-        **some("Run", source=..., created_at=..., jetstream_id=..., config_snapshot=...),
-    )
+    begun = some("Run", source=..., created_at=..., jetstream_id=..., config_snapshot=...)
+    run = store.runs.create(**begun)
     store.runs.add_file(run.id, **some("RunFile", filename=..., size_bytes=..., storage_path=...))
     store.runs.update(run.id, **some("Run", status=..., current_stage=..., results_summary=...))
 
