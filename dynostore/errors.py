@@ -190,6 +190,22 @@ class RequirementNotFound(NotFound):
     found_by = "dynostore ideation requirements list SESSION_ID"
 
 
+class ConflictNotFound(NotFound):
+    """No open conflict with this number."""
+
+    code = "conflict_not_found"
+    noun = "open conflict"
+    found_by = "dynostore sync conflicts"
+
+
+class RejectNotFound(NotFound):
+    """No row with this key was set aside."""
+
+    code = "reject_not_found"
+    noun = "reject"
+    found_by = "dynostore sync rejects"
+
+
 class StoreNotFound(NotFound, FileNotFoundError):
     """There is no store at this place yet."""
 

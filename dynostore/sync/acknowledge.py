@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from dynostore.sync.changes import LocalFile
-from dynostore.sync.incoming import ParentsWanted
+from dynostore.sync.incoming import RowsWanted
 from dynostore.sync.journal import Pending
 from dynostore.sync.server import Server, Verdict
 from dynostore.sync.tables import Table, quoted
@@ -33,8 +33,8 @@ def acknowledge(
     while True:
         try:
             return _write_down(local, pending, plain, verdict.seq, exceptions)
-        except ParentsWanted:
-            exceptions.parents.fetch()
+        except RowsWanted:
+            exceptions.fetched.fetch()
 
 
 def _write_down(

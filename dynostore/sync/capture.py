@@ -74,6 +74,7 @@ def install(local: LocalFile) -> None:
     Rows that a table holds already when it joins, or that may have changed while its triggers
     were missing, are logged: the server says which of them are news.
     """
+    local.note_schema()
     captured = _captured(local.writer) if _has_tables(local.writer) else {}
     missing = [
         t
@@ -92,6 +93,7 @@ def install(local: LocalFile) -> None:
             )
         for table in missing:
             _capture(writer, table)
+    local.note_schema()
 
 
 def _has_tables(writer: sqlite3.Connection) -> bool:

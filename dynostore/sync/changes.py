@@ -20,6 +20,10 @@ from dynostore.sync.tables import Table, literal
 HISTORY_KEPT = 100_000
 
 
+class FileRebuilt(Exception):
+    """The file's schema changed while it was being synced; its triggers may be gone."""
+
+
 class LocalFile:
     """The sync's own connections to the file, and its tables there.
 
@@ -33,6 +37,7 @@ class LocalFile:
         self.tables = tables
         self._settings = settings
         self.writer = self._connect()
+        self._schema: int | None = None
         self.journal = Journal(self.writer)
 
     def close(self) -> None:
@@ -52,6 +57,13 @@ class LocalFile:
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}")
         return connection
 
+    def note_schema(self) -> None:
+        """Remember the schema whose triggers were just found to be as they should."""
+        self._schema = self._schema_version()
+
+    def _schema_version(self) -> int:
+        return int(self.writer.execute("PRAGMA schema_version").fetchone()[0])
+
     @contextlib.contextmanager
     def writing(
         self, *, applying: bool = False, durable: bool = True
@@ -61,12 +73,15 @@ class LocalFile:
         :param applying: True: rows written inside are the server's, and are not captured.
         :param durable: it outlasts a power failure, and with it all that was committed before.
             False: it may be undone, being something that the next sync would find out again.
+        :raises FileRebuilt: rows may have been changed that nobody captured.
         """
         writer = self.writer
         writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         writer.execute("BEGIN IMMEDIATE")
         try:
             if applying:
+                if self._schema_version() != self._schema:
+                    raise FileRebuilt
                 writer.execute("UPDATE sync_meta SET applying = 1")
             yield writer
             if applying:
@@ -218,6 +233,14 @@ class LocalFile:
             ],
         )
 
+    def set_aside_keys(self, table: Table, *, origin: str) -> list[str]:
+        """Give the keys of a table's rows that were set aside."""
+        rows = self.writer.execute(
+            "SELECT key FROM sync_reject WHERE tbl = ? AND origin = ? ORDER BY key",
+            (table.name, origin),
+        )
+        return [key for (key,) in rows]
+
     def readmit(self, writer: sqlite3.Connection, table: str, keys: Sequence[str]) -> None:
         """Forget that rows were set aside, since the server has them now."""
         if writer.execute("SELECT 1 FROM sync_reject LIMIT 1").fetchone():
@@ -240,7 +263,8 @@ class LocalFile:
 class DirtyKeys:
     """The keys of one table that changed here and wait for push to let the server judge them.
 
-    A context: what it knows lies in a temporary table, however many there are.
+    A context, to be entered outside a transaction: what had changed by then lies in a temporary
+    table, however much it is.
     """
 
     def __init__(self, writer: sqlite3.Connection, table: Table) -> None:
@@ -249,12 +273,13 @@ class DirtyKeys:
         self._seen = 0
 
     def __enter__(self) -> DirtyKeys:
-        self._writer.execute(
-            "CREATE TEMP TABLE dirty (key TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID"
-        )
-        self._writer.execute(
-            "INSERT INTO temp.dirty SELECT key FROM sync_reject WHERE tbl = ? AND origin = 'file'",
-            (self._table,),
+        execute = self._writer.execute
+        (self._seen,) = execute("SELECT coalesce(max(seq), 0) FROM sync_log").fetchone()
+        execute("CREATE TEMP TABLE dirty (key TEXT NOT NULL PRIMARY KEY) WITHOUT ROWID")
+        execute(
+            "INSERT OR IGNORE INTO temp.dirty SELECT key FROM sync_log WHERE tbl = ?"
+            " UNION SELECT key FROM sync_reject WHERE tbl = ? AND origin = 'file'",
+            (self._table, self._table),
         )
         return self
 
@@ -266,24 +291,12 @@ class DirtyKeys:
 
         Inside a write transaction this holds to its end, but for what the caller logs itself.
         """
-        self._catch_up()
-        if self._writer.execute("SELECT 1 FROM temp.dirty LIMIT 1").fetchone() is None:
-            return set()
         found = self._writer.execute(
-            "SELECT d.key FROM json_each(?) j CROSS JOIN temp.dirty d ON d.key = j.value",
-            (json.dumps(keys),),
+            "SELECT j.value FROM json_each(?) j WHERE j.value IN temp.dirty OR j.value IN"
+            " (SELECT key FROM sync_log WHERE seq > ? AND tbl = ?)",
+            (json.dumps(keys), self._seen, self._table),
         )
         return {key for (key,) in found}
-
-    def _catch_up(self) -> None:
-        (last,) = self._writer.execute("SELECT coalesce(max(seq), 0) FROM sync_log").fetchone()
-        if last > self._seen:
-            self._writer.execute(
-                "INSERT OR IGNORE INTO temp.dirty SELECT key FROM sync_log"
-                " WHERE seq > ? AND tbl = ?",
-                (self._seen, self._table),
-            )
-            self._seen = last
 
 
 def require_file(store: Store) -> SqliteFile:

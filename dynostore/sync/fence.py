@@ -12,7 +12,7 @@ import uuid
 from dynostore.errors import IdentityMismatch
 from dynostore.sync.acknowledge import acknowledge_after_crash
 from dynostore.sync.changes import LocalFile
-from dynostore.sync.journal import Node, Pending
+from dynostore.sync.journal import Node, Pending, new_token
 from dynostore.sync.push import TableReport
 from dynostore.sync.reconcile import reconcile
 from dynostore.sync.server import Server, ServerIdentity
@@ -162,8 +162,23 @@ def _file_is_a_copy(
         )
     _finish(local, server, node, pending, reports)
     _log.warning("this file is a copy or an old backup; it becomes a node of its own")
+    become_another(local, server, node)
+    return False
+
+
+def become_another(local: LocalFile, server: Server, node: Node) -> None:
+    """Make the file a node of its own, with its log, bases and cursors.
+
+    The new name is registered with a token before the file takes it: without one, a server that is
+    restored before the next push would take the file for one that never synced.
+    """
+    token, new_id = new_token(), str(uuid.uuid4())
+    server.execute("BEGIN")
+    server.register(new_id, node.name)
+    clock = server.introduce(new_id, token)
+    server.execute("COMMIT")
     with local.writing() as writer:
         _drop_pending(local)
         writer.execute("DELETE FROM sync_history")
-        local.journal.set_identity(node_id=str(uuid.uuid4()), token=None)
-    return False
+        local.journal.set_identity(node_id=new_id)
+        local.journal.remember(token, clock)

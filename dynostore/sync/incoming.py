@@ -60,12 +60,12 @@ def _parts(keys: list[str], size: int) -> Iterator[list[str]]:
         yield keys[start : start + size]
 
 
-class ParentsWanted(Exception):
-    """Parents are missing here that were not fetched yet; nothing may be committed."""
+class RowsWanted(Exception):
+    """Rows of the server's are needed that were not fetched yet; nothing may be committed."""
 
 
-class Parents:
-    """The server's rows that arriving ones refer to, fetched between local transactions.
+class Fetched:
+    """The server's rows that belong to arriving ones, fetched between local transactions.
 
     A transaction that finds one missing is given up, the rows are fetched, and it begins again: no
     writer of the file waits for the network. There are as many rounds as generations are missing.
@@ -73,12 +73,12 @@ class Parents:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._fetched: dict[str, dict[str, Held | None]] = {}
+        self._rows: dict[str, dict[str, Held | None]] = {}
         self._wanted: dict[str, tuple[Table, set[str]]] = {}
 
     def get(self, table: Table, key: str) -> Held | None:
         """Give what the server holds; None where that is nothing, or has yet to be fetched."""
-        known = self._fetched.setdefault(table.name, {})
+        known = self._rows.setdefault(table.name, {})
         if key not in known:
             self._wanted.setdefault(table.name, (table, set()))[1].add(key)
         return known.get(key)
@@ -86,51 +86,67 @@ class Parents:
     def require(self) -> None:
         """Make sure that all that was asked for was there.
 
-        :raises ParentsWanted: :meth:`fetch`, and do it again.
+        :raises RowsWanted: :meth:`fetch`, and do it again.
         """
         if self._wanted:
-            raise ParentsWanted
+            raise RowsWanted
 
     def fetch(self) -> None:
         """Ask the server for what was wanted, outside any local transaction."""
         for table, keys in self._wanted.values():
             found = held(self._server, table, keys)
-            self._fetched[table.name].update({key: found.get(key) for key in keys})
+            self._rows[table.name].update({key: found.get(key) for key in keys})
         self._wanted.clear()
 
 
 class Incoming:
     """Writes what the server holds into the file, inside the caller's applying transaction.
 
-    Before it commits, the caller asks ``parents`` whether all of them were there.
+    Before it commits, the caller asks ``fetched`` whether all that belongs to it was there.
+
+    :param limit: newer rows are left to the next pull: what a file knows of the server must not run
+        ahead of the clock at its token, or a restored server would look as it should.
+    :ivar withdrawn: rows whose deletion here was undone for the sake of a child.
+    :ivar logged: rows were logged, for the server to judge.
     """
 
-    def __init__(self, local: LocalFile, writer: sqlite3.Connection, parents: Parents) -> None:
+    def __init__(
+        self,
+        local: LocalFile,
+        writer: sqlite3.Connection,
+        fetched: Fetched,
+        *,
+        limit: int | None = None,
+    ) -> None:
         self._local = local
         self._writer = writer
-        self._parents = parents
-        self.restored_parents: list[tuple[Table, str]] = []
+        self._fetched = fetched
+        self._limit = limit
+        self.withdrawn: list[tuple[Table, str]] = []
         self.logged = False
 
-    def take(self, table: Table, key: str, row: Held) -> None:
+    def take(self, table: Table, key: str, row: Held) -> bool:
         """Make the file hold what the server holds under a key, and remember it as the base.
 
-        A row brings the parents that are missing here. A tombstone whose row still has children
-        here is not applied: the row is logged, and the next push lets the server judge it. Of a
-        row that does not fit nothing is taken, and the base stays.
+        A row brings the parents that are missing here; where this file had deleted one, that is
+        undone. A tombstone takes the children along that nobody changed here; where another is
+        left it is not applied: the row is logged, and the next push lets the server judge it.
+
+        :return: False: nothing was taken, and the base stays.
         """
-        if not row.fits:
-            return
+        if not row.fits or (self._limit is not None and row.seq > self._limit):
+            return False
         if row.values is None:
-            if self._has_children(table, key):
-                self._local.log(self._writer, table.name, [key], "p")
-                self.logged = True
-                return
+            if not self._clear_away_children(table, key):
+                self._log(table, key)
+                return False
             self._writer.execute(f"DELETE FROM {table.quoted} WHERE {table.key.quoted} = ?", (key,))
-        else:
-            self._bring_parents(table, row.values)
+        elif self._bring_parents(table, row.values):
             self._write(table, row.values)
+        else:
+            return False
         self._local.set_bases(self._writer, [(table.name, key, row.revision, row.seq)])
+        return True
 
     def merge(self, table: Table, key: str, row: Held) -> None:
         """Bring what a merge made of a row into its newer version here, which then builds on it.
@@ -151,6 +167,10 @@ class Incoming:
         if done.rowcount:
             self._local.set_bases(self._writer, [(table.name, key, row.revision, row.seq)])
 
+    def _log(self, table: Table, key: str) -> None:
+        self._local.log(self._writer, table.name, [key], "p")
+        self.logged = True
+
     def _write(self, table: Table, values: list[Any]) -> None:
         # Never INSERT OR REPLACE: it deletes the row first, and its children with it.
         others = [c.quoted for c in table.columns if c.name != table.key.name]
@@ -161,23 +181,59 @@ class Incoming:
             values,
         )
 
-    def _bring_parents(self, table: Table, values: list[Any]) -> None:
+    def _bring_parents(self, table: Table, values: list[Any]) -> bool:
+        """Make sure that a row's parents are here; False: one cannot come."""
+        own = values[table.column_names.index(table.key.name)]
         for column, value in zip(table.columns, values, strict=True):
             if column.parent is None or value is None:
                 continue
             parent = self._local.tables[column.parent]
-            if self._exists(parent.name, parent.key.name, value):
+            if (parent is table and value == own) or self._exists(parent, parent.key.name, value):
                 continue
-            row = self._parents.get(parent, value)
-            if row is not None and row.values is not None:
-                self.take(parent, value, row)
-                self.restored_parents.append((parent, value))
+            row = self._fetched.get(parent, value)
+            if row is None or row.values is None or not self.take(parent, value, row):
+                return False
+            if self._is_dirty(parent, value):
+                # Its deletion may be on its way: behind it the row is sent once more.
+                self._log(parent, value)
+                self.withdrawn.append((parent, value))
+        return True
 
-    def _has_children(self, table: Table, key: str) -> bool:
-        return any(self._exists(child, column, key) for child, column in table.children)
+    def _clear_away_children(self, table: Table, key: str) -> bool:
+        """Make a row's children here what the server has made of them; False: some are left."""
+        for name, column in table.children:
+            child = self._local.tables[name]
+            for child_key in self._children(child, column, key):
+                if not self._is_dirty(child, child_key):
+                    row = self._fetched.get(child, child_key)
+                    if row is not None and not _refers(child, row, column, key):
+                        self.take(child, child_key, row)
+            if self._exists(child, column, key):
+                return False
+        return True
 
-    def _exists(self, table: str, column: str, value: Any) -> bool:
+    def _children(self, child: Table, column: str, key: str) -> list[str]:
         found = self._writer.execute(
-            f"SELECT 1 FROM {quoted(table)} WHERE {quoted(column)} = ? LIMIT 1", (value,)
+            f"SELECT {child.key.quoted} FROM {child.quoted} WHERE {quoted(column)} = ?", (key,)
+        )
+        return [child_key for (child_key,) in found]
+
+    def _is_dirty(self, table: Table, key: str) -> bool:
+        """Tell whether a row changed here and the server has not judged that yet."""
+        found = self._writer.execute(
+            "SELECT 1 FROM sync_log WHERE tbl = ? AND key = ? UNION ALL"
+            " SELECT 1 FROM sync_reject WHERE tbl = ? AND key = ? AND origin = 'file' LIMIT 1",
+            (table.name, key, table.name, key),
         )
         return found.fetchone() is not None
+
+    def _exists(self, table: Table, column: str, value: Any) -> bool:
+        found = self._writer.execute(
+            f"SELECT 1 FROM {table.quoted} WHERE {quoted(column)} = ? LIMIT 1", (value,)
+        )
+        return found.fetchone() is not None
+
+
+def _refers(table: Table, row: Held, column: str, key: str) -> bool:
+    """Tell whether a row of the server's still refers to a parent."""
+    return row.values is not None and row.values[table.column_names.index(column)] == key

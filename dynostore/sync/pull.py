@@ -14,18 +14,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from dynostore.sync import statements
-from dynostore.sync.arrivals import Arrivals, Misfit, orphans_among
+from dynostore.sync.arrivals import Arrivals, orphans_among
 from dynostore.sync.batches import Limits, Reject
 from dynostore.sync.changes import DirtyKeys, LocalFile
-from dynostore.sync.conflicts import list_conflict
-from dynostore.sync.incoming import Held, Incoming, Parents, ParentsWanted, held
+from dynostore.sync.conflicts import note_conflict
+from dynostore.sync.incoming import Fetched, Held, Incoming, RowsWanted, held
 from dynostore.sync.journal import Pending
 from dynostore.sync.push import Progress, TableReport
 from dynostore.sync.read_ahead import ReadAhead
 from dynostore.sync.reconcile import reconcile
 from dynostore.sync.server import Server
 from dynostore.sync.tables import Column, Table, literal
+from dynostore.sync.verdicts import MISSING_PARENT
 
 _ORPHANS = 1000  # rows whose parents are fetched one key at a time
 _UNFIT = "22008"
@@ -68,8 +68,6 @@ class Pull:
         self._limits = limits
         self._scope = scope
         self._progress = progress
-        self._moved = False
-        self._high = 0  # the number up to which the last window went
         self.logged = False
 
     def run(self) -> None:
@@ -82,7 +80,6 @@ class Pull:
                 self._local, self._server, token=self._local.journal.node().token, restored_at=None
             )
             self._take_window(compared=True)
-        self._settle(self._high)
 
     def _take_window(self, *, compared: bool = False) -> bool:
         """Take all tables' rows, then their tombstones.
@@ -94,22 +91,42 @@ class Pull:
             behind = min(cursors[table.name].number for table in self._scope) < horizon
             if behind and not compared and self._local.has_bases():
                 return False
-            self._high = high
             windows = {name: Window(cursor.number, high) for name, cursor in cursors.items()} | {
                 table.name: Window(0, high, again=True)
                 for table in self._scope
                 if cursors[table.name].columns != table.column_names
             }
             rows, tombstones = self._changed(windows)
-            for table in self._scope:
-                if table.name in rows:
-                    self._take_rows(table, windows[table.name])
-            # Children of what is taken may lie in tables that are not: a parent's tombstone needs
-            # theirs.
-            for table in reversed(self._local.tables.values()):
-                if table.name in tombstones:
-                    self._take_tombstones(table, windows[table.name])
-            return True
+            if rows or tombstones:
+                self._turn_token(high)
+                for table in self._scope:
+                    if table.name in rows:
+                        self._take_rows(table, windows[table.name])
+                for table in reversed(self._scope):
+                    if table.name in tombstones:
+                        self._take_tombstones(table, windows[table.name])
+                self._retry_set_aside()
+                self._move_cursors(high)
+        return True
+
+    def _turn_token(self, high: int) -> None:
+        """Change the token on both sides, unless the file's own is as new as the view.
+
+        Between the moment at which the view was taken and the first row that is written: what a
+        file knows of the server never runs ahead of the clock at its token. Otherwise a server that
+        is restored meanwhile would look as it should.
+        """
+        journal = self._local.journal
+        node = journal.node()
+        if node.token is not None and (journal.clock_at(node.token) or 0) >= high:
+            return
+        pending = Pending.of_pull()
+        with self._local.writing():
+            journal.add_pending(pending)
+        self._server.turn_token(node, pending.token, high)
+        with self._local.writing():
+            journal.remember(pending.token, high)
+            journal.drop_pending()
 
     @contextmanager
     def _view(self) -> Iterator[tuple[int, int]]:
@@ -126,18 +143,16 @@ class Pull:
 
     def _changed(self, windows: dict[str, Window]) -> tuple[set[str], set[str]]:
         """Give the tables that have rows, and those that have tombstones, in their windows."""
-        taken = {table.name for table in self._scope}
-        below = taken | _descendants(self._local.tables, taken)
         asked = [
             f"SELECT true, {literal(t.name)} WHERE EXISTS"
             f" (SELECT FROM {t.quoted} WHERE {windows[t.name]})"
             for t in self._scope
             if windows[t.name].after < windows[t.name].upto
         ] + [
-            f"SELECT false, {literal(name)} WHERE EXISTS (SELECT FROM dynostore_sync.tombstone"
-            f" WHERE tbl = {literal(name)} AND {_numbered(windows[name])})"
-            for name in sorted(below)
-            if windows[name].after < windows[name].upto
+            f"SELECT false, {literal(t.name)} WHERE EXISTS (SELECT FROM dynostore_sync.tombstone"
+            f" WHERE tbl = {literal(t.name)} AND {_numbered(windows[t.name])})"
+            for t in self._scope
+            if windows[t.name].after < windows[t.name].upto
         ]
         found = self._server.execute(" UNION ALL ".join(asked)) if asked else []
         return {n for is_row, n in found if is_row}, {n for is_row, n in found if not is_row}
@@ -152,7 +167,7 @@ class Pull:
             orphans: list[str] = []
             with ReadAhead[list[bytes]](lambda put: self._copy(sql, put)) as batches:
                 for lines in batches:
-                    with self._local.writing(applying=True) as writer:
+                    with self._local.writing(applying=True, durable=False) as writer:
                         orphans += self._write_rows(
                             writer, arrivals, lines, dirty, window, known=known
                         )
@@ -195,7 +210,14 @@ class Pull:
         writer.executemany(arrivals.upsert(marked=chunk.marked), rows)
         self._local.set_bases(writer, [(table.name, row[at], row[0], row[1]) for row in rows])
         self._local.readmit(writer, table.name, [row[at] for row in rows])
-        self._note_misfits(writer, table, chunk.misfits)
+        self._note_misfits(
+            writer,
+            table,
+            [
+                Reject(m.key, m.column, m.value, _UNFIT, "the server's value fits no file")
+                for m in chunk.misfits
+            ],
+        )
         self._count(table, len(rows))
         return sorted(orphans)
 
@@ -221,33 +243,49 @@ class Pull:
 
     def _take_with_parents(self, table: Table, keys: list[str], dirty: DirtyKeys) -> None:
         """Take rows whose parents were deleted here: these deletions are withdrawn, and listed."""
-        rows = held(self._server, table, keys)
-        parents = Parents(self._server)
+        self._take_one_by_one(table, held(self._server, table, keys), dirty)
+
+    def _take_one_by_one(self, table: Table, rows: dict[str, Held], dirty: DirtyKeys) -> None:
+        fetched = Fetched(self._server)
         while True:
             try:
-                with self._local.writing(applying=True) as writer:
-                    incoming = Incoming(self._local, writer, parents)
-                    left = dirty.among(keys)
-                    taken = [key for key in keys if key not in left and key in rows]
-                    for key in taken:
-                        incoming.take(table, key, rows[key])
-                    parents.require()
-                    for parent, key in incoming.restored_parents:
-                        if _is_logged(writer, parent, key):
-                            list_conflict(writer, parent, key, "parent", None)
-                            self._report(parent).conflicts += 1
+                with self._local.writing(applying=True, durable=False) as writer:
+                    incoming = Incoming(self._local, writer, fetched)
+                    left = dirty.among(list(rows))
+                    taken = {
+                        k: incoming.take(table, k, r) for k, r in rows.items() if k not in left
+                    }
+                    fetched.require()
+                    for parent, key in incoming.withdrawn:
+                        note_conflict(writer, parent, key, "parent", None)
+                    self._set_aside_orphans(writer, table, rows, taken)
                 break
-            except ParentsWanted:
-                parents.fetch()
-        self._count(table, len(taken))
+            except RowsWanted:
+                fetched.fetch()
+        for parent, _ in incoming.withdrawn:
+            self._report(parent).conflicts += 1
+        self.logged = self.logged or incoming.logged
+        self._count(table, sum(taken.values()))
+
+    def _set_aside_orphans(
+        self,
+        writer: sqlite3.Connection,
+        table: Table,
+        rows: dict[str, Held],
+        taken: dict[str, bool],
+    ) -> None:
+        """Note the rows that cannot come because their parents fit no file."""
+        orphans = [k for k, done in taken.items() if not done and rows[k].values is not None]
+        rejects = [
+            Reject(key, None, None, MISSING_PARENT, "refers to a row that fits no file")
+            for key in orphans
+        ]
+        self._note_misfits(writer, table, rejects)
+        self._local.readmit(writer, table.name, [key for key, done in taken.items() if done])
 
     def _note_misfits(
-        self, writer: sqlite3.Connection, table: Table, misfits: Sequence[Misfit]
+        self, writer: sqlite3.Connection, table: Table, rejects: Sequence[Reject]
     ) -> None:
-        rejects = [
-            Reject(m.key, m.column, m.value, _UNFIT, "the server's value fits no file")
-            for m in misfits
-        ]
         if rejects:
             self._local.set_aside(writer, table.name, rejects, origin="server")
             self._report(table).rejected += len(rejects)
@@ -263,50 +301,28 @@ class Pull:
         with self._counting(table), DirtyKeys(self._local.writer, table) as dirty:
             fetch = f"FETCH {self._limits.rows} FROM dynostore_tombstones"
             while stones := self._server.execute(fetch):
-                with self._local.writing(applying=True) as writer:
-                    self._bury(writer, table, stones, dirty)
+                bases = self._bases(self._local.writer, table, [key for key, _, _ in stones])
+                news = {
+                    key: Held(revision, seq, None)
+                    for key, revision, seq in stones
+                    if bases.get(key) != revision
+                }
+                if news:
+                    self._take_one_by_one(table, news, dirty)
         self._server.execute("CLOSE dynostore_tombstones")
 
-    def _bury(
-        self,
-        writer: sqlite3.Connection,
-        table: Table,
-        stones: Sequence[tuple[str, int, int]],
-        dirty: DirtyKeys,
-    ) -> None:
-        left = dirty.among([key for key, _, _ in stones])
-        bases = self._bases(writer, table, [key for key, _, _ in stones])
-        news = [s for s in stones if s[0] not in left and bases.get(s[0]) != s[1]]
-        incoming = Incoming(self._local, writer, Parents(self._server))
-        for key, revision, seq in news:
-            incoming.take(table, key, Held(revision, seq, None))
-        self.logged = self.logged or incoming.logged
-        self._count(table, len(news))
+    def _retry_set_aside(self) -> None:
+        """Ask again for the rows that fitted no file: they, or their parents, may fit by now."""
+        for table in self._scope:
+            keys = self._local.set_aside_keys(table, origin="server")
+            with self._counting(table), DirtyKeys(self._local.writer, table) as dirty:
+                for start in range(0, len(keys), _ORPHANS):
+                    self._take_with_parents(table, keys[start : start + _ORPHANS], dirty)
 
-    # -- the end of a window -----------------------------------------------------------------
-
-    def _settle(self, high: int) -> None:
-        """Move the cursors; a pull that wrote anything changes the token on both sides."""
-        columns = {t.name: t.column_names for t in self._scope}
-        if not self._moved:
-            cursors = self._local.journal.cursors()
-            if any(cursors[n].number < high or cursors[n].columns != columns[n] for n in columns):
-                with self._local.writing():
-                    self._local.journal.move_cursors(columns, high)
-            return
-        node, pending = self._local.journal.node(), Pending.of_pull()
-        _, epoch = self._server.node_entry(node.node_id)
-        with self._local.writing():
-            self._local.journal.add_pending(pending)
-        self._server.execute(
-            statements.turn_token(
-                node=node.node_id, epoch=epoch, old=node.token, token=pending.token, seq=high
-            )
-        )
+    def _move_cursors(self, high: int) -> None:
+        columns = {table.name: table.column_names for table in self._scope}
         with self._local.writing():
             self._local.journal.move_cursors(columns, high)
-            self._local.journal.remember(pending.token, high)
-            self._local.journal.drop_pending()
 
     # -- the report --------------------------------------------------------------------------
 
@@ -315,7 +331,6 @@ class Pull:
 
     def _count(self, table: Table, rows: int) -> None:
         if rows:
-            self._moved = True
             report = self._report(table)
             report.received += rows
             if self._progress:
@@ -353,22 +368,5 @@ class _Lines:
             self._lines, self._bytes = [], 0
 
 
-def _is_logged(writer: sqlite3.Connection, table: Table, key: str) -> bool:
-    found = writer.execute(
-        "SELECT 1 FROM sync_log WHERE tbl = ? AND key = ? LIMIT 1", (table.name, key)
-    )
-    return found.fetchone() is not None
-
-
 def _numbered(window: Window) -> str:
     return f"seq > {window.after} AND seq <= {window.upto}"
-
-
-def _descendants(tables: dict[str, Table], names: set[str]) -> set[str]:
-    found: set[str] = set()
-    for table in tables.values():  # parents first
-        if table.name not in names and any(
-            c.parent in names or c.parent in found for c in table.references
-        ):
-            found.add(table.name)
-    return found

@@ -51,11 +51,9 @@ def reconcile(
     mine = local.journal.node().incarnation
     cut = _EVER
     if mine != incarnation:
-        cuts = [restored_at or 0]
-        ancestors = server.incarnations()
-        if mine in ancestors:
-            cuts.append(ancestors[mine])
-        cut = max(cuts)
+        # Who has just found out goes by its own clock alone: after a restore numbers are handed out
+        # twice, and another node's cut may speak of the other ones.
+        cut = server.incarnations().get(mine or 0, 0) if restored_at is None else restored_at
     # Children first: a parent is removed only where no child is left.
     for table in reversed(local.tables.values()):
         overtaken: list[_Overtaken] = []

@@ -24,7 +24,7 @@ from dynostore.models import REPLICATED
 from dynostore.store import Store
 from dynostore.sync.batches import Limits
 from dynostore.sync.capture import install
-from dynostore.sync.changes import LocalFile, require_file
+from dynostore.sync.changes import FileRebuilt, LocalFile, require_file
 from dynostore.sync.fence import pass_fence
 from dynostore.sync.pull import Pull
 from dynostore.sync.push import Progress, Push, TableReport
@@ -133,7 +133,6 @@ def sync(
         local = LocalFile(file.path, file.settings, described)
         try:
             with translated(file.shown):
-                install(local)
                 plan = _Plan(direction, scope, limits or Limits(), progress)
                 reports = _with_patience(local, place, plan)
         except errors.DynostoreError as exc:
@@ -187,11 +186,19 @@ def _with_patience(local: LocalFile, place: config.Place, plan: _Plan) -> dict[s
     for attempt in range(1, _ATTEMPTS + 1):
         server = Server(place, local.tables)
         try:
+            install(local)
             server.connect()
             server.ensure(local.journal.node().server_id)
             pass_fence(local, server, reports)
             plan.carry_out(local, server, reports)
             return reports
+        except FileRebuilt:
+            if attempt == _ATTEMPTS:
+                raise errors.StoreLocked(
+                    f"{local.path}: its tables are being rebuilt all the time",
+                    hint="sync when the other program is done",
+                ) from None
+            _log.info("%s: its tables were rebuilt meanwhile; again", local.path)
         except Exception as exc:
             if not (is_from_postgres(exc) or isinstance(exc, errors.RemoteUnavailable)):
                 raise

@@ -13,6 +13,12 @@ from dynostore.sync.tables import Column, Table, literal, quoted
 TOKEN_MOVED = "DY001"  # noqa: S105 - a SQLSTATE
 """SQLSTATE: somebody else, a copy of this file, synced under this node's name meanwhile."""
 
+NODE_NAME = (
+    "CASE {no} WHEN 0 THEN 'plain SQL'"
+    " ELSE (SELECT w.name FROM dynostore_sync.node w WHERE w.no = {no}) END"
+)
+"""The name of the node that a row or tombstone carries the number of."""
+
 _CLOCK_LOCK_TIMEOUT = "200ms"
 
 _MERGED = {"max": "greatest({t}, {p})", "min": "least({t}, {p})"}
@@ -146,6 +152,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
     {_TAKE}
     CREATE TEMP TABLE dynostore_verdict ON COMMIT DROP AS
         SELECT p.{k} AS id, p.{k}::text AS key, t.sync_rev AS rev, t.sync_seq AS seq,
+            coalesce(t.sync_node, b.node) AS winner,
             coalesce(p.sync_keep, false) AS keep, p.sync_base AS base,
             CASE
                 WHEN t.{k} IS NOT NULL AND {_equal(table.columns)} THEN
@@ -189,7 +196,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
     SELECT coalesce(jsonb_agg(jsonb_build_object('key', key, 'what', CASE
             WHEN what IN ('insert', 'forward') THEN 'kept' ELSE what END,
             'rev', CASE WHEN what IN ('insert', 'forward') THEN base ELSE rev END,
-            'seq', seq, 'keep', keep)), '[]')
+            'seq', seq, 'keep', keep, {_winner("'lost', 'back'")})), '[]')
         INTO outcome FROM dynostore_verdict
         WHERE what <> 'update' AND (keep OR what NOT IN ('insert', 'forward'));
     END IF;"""
@@ -202,7 +209,7 @@ def _deletes(table: Table, number: int, token: int) -> str:
     {_TAKE}
     CREATE TEMP TABLE dynostore_verdict ON COMMIT DROP AS
         SELECT p.{k} AS id, p.{k}::text AS key, coalesce(t.sync_rev, b.rev) AS rev,
-            coalesce(t.sync_seq, b.seq) AS seq,
+            coalesce(t.sync_seq, b.seq) AS seq, t.sync_node AS winner,
             coalesce(p.sync_keep, false) AS keep, p.sync_base AS base,
             CASE
                 WHEN t.{k} IS NULL AND b.key IS NOT NULL THEN 'gone'
@@ -227,8 +234,14 @@ def _deletes(table: Table, number: int, token: int) -> str:
         FROM dynostore_verdict WHERE what = 'delete';
     SELECT coalesce(jsonb_agg(jsonb_build_object('key', key, 'what',
             CASE WHEN what = 'delete' THEN 'kept' ELSE what END,
-            'rev', CASE WHEN what = 'delete' THEN base ELSE rev END, 'seq', seq)), '[]')
+            'rev', CASE WHEN what = 'delete' THEN base ELSE rev END, 'seq', seq,
+            {_winner("'lost'")})), '[]')
         INTO outcome FROM dynostore_verdict WHERE NOT (what = 'delete' AND NOT keep);"""
+
+
+def _winner(verdicts: str) -> str:
+    """Name, for people, who wrote or deleted what stood against a change."""
+    return f"'node', CASE WHEN what IN ({verdicts}) THEN {NODE_NAME.format(no='winner')} END"
 
 
 def _equal(columns: tuple[Column, ...]) -> str:

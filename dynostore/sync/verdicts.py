@@ -9,8 +9,8 @@ from typing import Any
 
 from dynostore.sync.batches import Reject
 from dynostore.sync.changes import LocalFile
-from dynostore.sync.conflicts import list_conflict
-from dynostore.sync.incoming import Held, Incoming, Parents, held
+from dynostore.sync.conflicts import note_conflict
+from dynostore.sync.incoming import Fetched, Held, Incoming, held
 from dynostore.sync.journal import Pending
 from dynostore.sync.server import Server
 from dynostore.sync.tables import Column, Table, quoted
@@ -54,7 +54,7 @@ class Exceptions:
         self._odd = odd
         self.any = bool(odd)
         self.arrived = {key for key, item in odd.items() if item["what"] != "orphan"}
-        self.parents = Parents(server)
+        self.fetched = Fetched(server)
         # Asked before the local transaction begins: writers here do not wait for the network.
         taken = self._with_verdict("lost", "merged", "children")
         self._held: dict[str, Held] = held(server, self._table, taken) if taken else {}
@@ -77,11 +77,11 @@ class Exceptions:
         """Write all of them down inside the caller's applying transaction.
 
         :param seq: the batch's number on the clock.
-        :raises ParentsWanted: roll back, fetch ``parents``, and call it again.
+        :raises RowsWanted: roll back, fetch ``fetched``, and call it again.
         """
         outcome = Outcome()
         later = self._local.logged_after(writer, self._pending.marker, self._table.name)
-        incoming = Incoming(self._local, writer, self.parents)
+        incoming = Incoming(self._local, writer, self.fetched, limit=seq)
         for key, item in self._odd.items():
             verdict = item["what"]
             if verdict in ("same", "nothing", "adopted", "gone", "kept"):
@@ -99,9 +99,9 @@ class Exceptions:
             else:
                 self._contest(writer, incoming, key, item, seq, later)
                 outcome.conflicts += 1
-        self.parents.require()
-        for table, key in incoming.restored_parents:
-            list_conflict(writer, table, key, "parent", None)
+        self.fetched.require()
+        for table, key in incoming.withdrawn:
+            note_conflict(writer, table, key, "parent", None)
         return outcome
 
     def _agree(
@@ -141,7 +141,9 @@ class Exceptions:
             self._take(incoming, key, later)
         if why == "lost" and self._pending.op == "d":
             why = "delete"
-        list_conflict(writer, self._table, key, why, item["rev"], self._images.get(key))
+        note_conflict(
+            writer, self._table, key, why, item["rev"], image=self._images.get(key)
+        )
 
     def _take(self, incoming: Incoming, key: str, later: set[str]) -> None:
         # A row that was changed again here keeps its contents and its base: the next push judges
@@ -199,7 +201,9 @@ class Exceptions:
     def _children_are_mine(self, key: str) -> bool:
         """Tell whether every child that the server holds waits here to be sent.
 
-        Asked outside a transaction: what waits goes on waiting, since only a sync forgets it.
+        Asked outside a transaction: what waits goes on waiting, since only a sync forgets it. What
+        this push sends itself has been sent by now; but not what lies outside its scope, nor the
+        rows of the same table, whose order is that of their keys.
         """
         return all(
             self._waits(name, child_key)
@@ -222,9 +226,10 @@ class Exceptions:
             last = page[-1][0]
 
     def _waits(self, table: str, key: str) -> bool:
+        sent = table in self._pending.scope and table != self._table.name
         found = self._local.writer.execute(
             "SELECT 1 FROM sync_log WHERE tbl = ? AND key = ? AND seq > ?"
             " UNION ALL SELECT 1 FROM sync_reject WHERE tbl = ? AND key = ?",
-            (table, key, self._pending.marker, table, key),
+            (table, key, self._pending.marker if sent else 0, table, key),
         )
         return found.fetchone() is not None

@@ -242,18 +242,27 @@ def server_expressions(table: Table, alias: str) -> str:
     )
 
 
+class Unfit(ValueError):
+    """A file cannot hold a value of the server's."""
+
+    def __init__(self, column: str, value: str) -> None:
+        super().__init__(f"{column}: no file can hold {value}")
+        self.column = column
+        self.value = value
+
+
 def local_values(table: Table, row: Sequence[Any]) -> list[Any]:
     """Turn a row fetched with :func:`server_expressions` into what SQLite stores.
 
-    :raises ValueError: a file cannot hold the row.
+    :raises Unfit: a file cannot hold the row: a time out of the years 1 to 9999, or NaN.
     """
     values = list(row)
     for place, column in enumerate(table.columns):
         value = values[place]
         if column.kind == "time" and value is not None and value.startswith(MISFIT):
-            raise ValueError(f"{column.name}: {value[1:]} is not between the years 1 and 9999")
+            raise Unfit(column.name, value[1:])
         if column.kind == "real" and value is not None and value != value:
-            raise ValueError(f"{column.name}: SQLite stores NaN as NULL")
+            raise Unfit(column.name, "NaN")
         if column.kind == "bytes" and value is not None:
             values[place] = bytes(value)
     return values

@@ -478,3 +478,139 @@ def test_a_file_behind_the_horizon_of_what_was_purged_resurrects_nothing(
         check.equal(node)
         assert (node.conflicts(), node.rejects(), node.logged()) == ([], {}, [])
     assert two.sync(direction="both").up_to_date
+
+
+# -- rules that the model of the protocol found --------------------------------------------------
+
+
+def test_a_restricted_pull_takes_children_that_moved_to_another_parent_along(
+    pair: Any, check: Any
+) -> None:
+    one, two = pair
+    one.fill(["b"], files=0)
+    both(one, two)
+    one.sql("UPDATE run_files SET run_id = 'b' WHERE run_id = 'a'")
+    one.store.runs.delete("a")
+    one.sync()
+    two.sync(direction="pull", tables=["runs"])
+    assert [run.id for run in two.store.runs.list()] == ["b"]
+    assert two.logged() == []
+    two.sync(direction="pull")
+    check.all(two)
+
+
+def test_a_deletion_that_is_withdrawn_while_it_is_on_its_way_stays_withdrawn(
+    pair: Any, check: Any
+) -> None:
+    one, two = pair
+    one.store.runs.update("a", source="newer")
+    one.store.runs.add_file("a", "unseen.csv")
+    one.sync()
+    # The file's row is a conflict, comes back, and needs the run whose deletion goes after it.
+    two.sql("UPDATE run_files SET size_bytes = 9 WHERE run_id = 'a'")
+    two.sql("DELETE FROM runs WHERE id = 'a'", foreign_keys=False)
+    both(two, one, rounds=3)
+    for node in (one, two):
+        check.equal(node)
+        check.settled(node)
+    assert one.count("runs") == 1
+
+
+def test_what_is_not_in_a_restricted_push_still_waits_and_puts_its_parent_off(
+    pair: Any, check: Any
+) -> None:
+    one, two = pair
+    one.store.runs.delete("a")
+    report = one.sync(tables=["runs"])
+    assert report.exit_code == 0
+    assert one.conflicts() == []
+    one.sync()
+    both(two)
+    for node in (one, two):
+        check.all(node)
+        assert node.count("runs") == 0
+
+
+def test_a_copy_is_known_on_the_server_before_it_first_pushes(
+    pair: Any, tmp_path: Any, remote: Any
+) -> None:
+    one, _ = pair
+    copy = one.copied(tmp_path / "copy.db")
+    one.fill(["b"])
+    one.sync()
+    copy.sync(direction="push")
+    node_id, _, _, token, _ = copy.identity()
+    assert token is not None
+    assert remote.sql("SELECT token FROM dynostore_sync.node WHERE id = %s", (node_id,)) == [
+        (token,)
+    ]
+    copy.close()
+
+
+def test_the_token_changes_before_the_first_row_is_written(
+    pair: Any, remote: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = pair
+    one.fill(["b"])
+    one.sync()
+    before = two.identity()[3]
+    seen = []
+    copying = pull.Pull._copy
+
+    def looking(self: Any, sql: str, put: Callable[..., None]) -> None:
+        seen.append((two.identity()[3], two.count("runs")))
+        copying(self, sql, put)
+
+    monkeypatch.setattr(pull.Pull, "_copy", looking)
+    two.sync(direction="pull")
+    (token, runs), *_ = seen
+    assert runs == 1
+    assert token not in (None, before)
+    (clock,) = two.sql("SELECT clock FROM sync_history WHERE token = ?", (token,))[0]
+    assert remote.sql("SELECT max(seq) FROM dynostore_sync.tick") == [(clock,)]
+    assert two.identity()[3] == token
+
+
+def test_a_table_that_is_rebuilt_during_a_pull_loses_nothing(
+    pair: Any, monkeypatch: pytest.MonkeyPatch, check: Any
+) -> None:
+    one, two = pair
+    one.store.runs.update("a", source="one")
+    one.sync()
+    copying = pull.Pull._copy
+    rebuilt: list[bool] = []
+
+    def rebuilding(self: Any, sql: str, put: Callable[..., None]) -> None:
+        if not rebuilt:
+            rebuilt.append(True)
+            for (name,) in two.sql("SELECT name FROM sqlite_master WHERE type = 'trigger'"):
+                two.sql(f'DROP TRIGGER "{name}"')
+            two.sql("UPDATE runs SET source = 'behind the back' WHERE id = 'a'")
+        copying(self, sql, put)
+
+    monkeypatch.setattr(pull.Pull, "_copy", rebuilding)
+    two.sync(direction="pull")
+    assert two.store.runs.get("a").source == "behind the back"
+    both(two, one)
+    for node in (one, two):
+        check.equal(node)
+        check.settled(node)
+
+
+def test_rows_whose_parent_fits_no_file_come_when_it_does(
+    pair: Any, remote: Any, check: Any
+) -> None:
+    one, _ = pair
+    remote.sql(
+        "INSERT INTO runs (id, status, source, created_at, updated_at)"
+        " VALUES ('bc', 'pending', 's', '0044-03-15 BC', now());"
+        " INSERT INTO run_files (id, run_id, filename, created_at)"
+        " VALUES (gen_random_uuid(), 'bc', 'f.csv', now())"
+    )
+    assert one.sync(direction="pull").exit_code == 3
+    assert sorted(reject[0] for reject in one.rejects().values()) == ["run_files", "runs"]
+    remote.sql("UPDATE runs SET created_at = now() WHERE id = 'bc'")
+    one.sync(direction="pull")
+    assert one.rejects() == {}
+    check.equal(one)
+    check.settled(one)

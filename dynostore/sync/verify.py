@@ -1,0 +1,225 @@
+"""Compares the file with the server, and finds what no push or pull would ever notice.
+
+Somebody wrote with the triggers off, restored one table, edited ``sync_base``: rows and revisions
+say then what nobody sent. Both sides are read in one view each, while no sync of this file runs; so
+writers at work make no difference. What seems to differ is read again a moment later, in new views.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from dynostore import config, errors
+from dynostore.database import SqliteFile, require_psycopg2
+from dynostore.driver_errors import translated
+from dynostore.models import REPLICATED
+from dynostore.store import Store
+from dynostore.sync import verify_repair
+from dynostore.sync.changes import LocalFile, require_file
+from dynostore.sync.push import Progress
+from dynostore.sync.run import SyncReport, alone, sync
+from dynostore.sync.server import Server
+from dynostore.sync.tables import Column, Table, describe, select
+from dynostore.sync.verify_judge import Difference, Horizons, Sighting, judge
+from dynostore.sync.verify_lines import Line, aligned, differing, misfit_in, odd_ones
+from dynostore.sync.verify_sides import Here, There, compared
+
+_SECOND_LOOK_ROWS = 1000
+
+
+@dataclasses.dataclass
+class TableCheck:
+    """What was found in one table; rows.
+
+    :ivar rows: rows of either side that were compared.
+    :ivar unsent: wait to be sent; ``set_aside`` are rejects; ``behind`` come with the next pull.
+    """
+
+    name: str
+    rows: int = 0
+    unsent: int = 0
+    set_aside: int = 0
+    behind: int = 0
+    differences: int = 0
+
+
+@dataclasses.dataclass
+class VerifyReport:
+    """What a comparison found.
+
+    :ivar tables: all that were compared, parents first.
+    :ivar differences: the first of them, by table and key.
+    :ivar total: how many there are.
+    :ivar repaired: how many of those found first are gone; None where no repair was asked for.
+    :ivar synced: what the push and the pull of the repair did; None where there was none.
+    """
+
+    deep: bool
+    tables: list[TableCheck]
+    differences: list[Difference]
+    seconds: float
+    repaired: int | None = None
+    synced: SyncReport | None = None
+
+    @property
+    def total(self) -> int:
+        """All differences, those that are not listed included."""
+        return sum(table.differences for table in self.tables)
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows compared in a second."""
+        return sum(table.rows for table in self.tables) / self.seconds if self.seconds else 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """7 when the sides differ, 3 when the repair has left something to look at, else 0."""
+        if self.total:
+            return errors.IntegrityFailure.exit_code
+        return self.synced.exit_code if self.synced else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all of it with stable keys; seconds and rates rounded."""
+        return {
+            "equal": not self.total,
+            "deep": self.deep,
+            "total": self.total,
+            "differences": [dataclasses.asdict(found) for found in self.differences],
+            "tables": [dataclasses.asdict(table) for table in self.tables],
+            "repaired": self.repaired,
+            "synced": self.synced.to_json() if self.synced else None,
+            "seconds": round(self.seconds, 3),
+            "rows_per_s": round(self.rows_per_s),
+        }
+
+
+def verify(
+    store: Store,
+    remote: str | config.Place,
+    *,
+    deep: bool = False,
+    repair: bool = False,
+    tables: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    limit: int = 50,
+    delay_s: float = 0.5,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Compare a store's file with the shared Postgres; without ``repair`` no row is written.
+
+    What waits to be sent, is set aside, or was not pulled yet is counted, and is no difference.
+    As every sync does, it makes the sync's triggers on the server again where they are missing.
+
+    :param deep: compare every value; else keys and versions, which shows what is missing or stale.
+    :param repair: log what differs, or forget what the file falsely remembers, then push, pull and
+        compare again. Where both sides have a row, the server's stays; the file's is archived and
+        listed as a conflict. Nothing is deleted on either side.
+    :param tables: only these, and the tables that they refer to; all where none is named.
+    :param skip: all but these.
+    :param limit: most differences to list; 0 is all. All are counted, and repaired.
+    :param delay_s: how long to wait before what seems to differ is read again.
+    :return: the differences, after the repair where there was one.
+    :raises SyncRunning: a sync of this file is running.
+    :raises IdentityMismatch: the file was synced with another server, or never.
+    :raises RemoteUnavailable: the server cannot be reached; try again.
+    :raises ConfigError: the store is not a SQLite file, the remote no Postgres, or a table unknown.
+    """
+    require_psycopg2()
+    place = config.Place(remote, "argument") if isinstance(remote, str) else remote
+    file = require_file(store)
+    if repair and file.read_only:
+        raise errors.StoreUnwritable(
+            f"{file.shown}: was opened for reading only", hint="open it without read_only"
+        )
+    started = time.perf_counter()
+    described = describe(REPLICATED)
+    scope = select(described, tables, skip)
+
+    def look(*, mend: bool) -> VerifyReport:
+        with _sides(file, place, described) as (local, server, here):
+            look = _Look(local, server, here, deep=deep, limit=limit, progress=progress)
+            return look.run(scope, delay_s, mend=mend)
+
+    report = look(mend=repair)
+    if repair:
+        found = report.total
+        synced = sync(store, place, direction="both", tables=tables, skip=skip) if found else None
+        report = look(mend=False) if found else report
+        report.repaired, report.synced = found - report.total, synced
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+@contextmanager
+def _sides(
+    file: SqliteFile, place: config.Place, tables: dict[str, Table]
+) -> Iterator[tuple[LocalFile, Server, Here]]:
+    """Reach both sides, while no sync of the file runs."""
+    with (
+        alone(file),
+        translated(file.shown),
+        closing(LocalFile(file.path, file.settings, tables)) as local,
+        closing(Here(file)) as here,
+    ):
+        if not here.was_synced():
+            raise errors.IdentityMismatch(
+                f"{file.shown}: was never synced", hint="dynostore sync --to URL"
+            )
+        with closing(Server(place, tables)) as server, translated(place.shown):
+            server.connect()
+            server.ensure(local.journal.node().server_id)
+            yield local, server, here
+
+
+class _Look:
+    """One comparison of some tables: all rows in bulk, then what seems to differ, key by key."""
+
+    def __init__(
+        self,
+        local: LocalFile,
+        server: Server,
+        here: Here,
+        *,
+        deep: bool,
+        limit: int,
+        progress: Progress | None,
+    ) -> None:
+        self._local = local
+        self._server = server
+        self._here = here
+        self._there = There(server)
+        self._deep = deep
+        self._limit = limit
+        self._progress = progress
+        self._found: list[Difference] = []
+        self._checks: dict[str, TableCheck] = {}
+
+    def run(self, scope: Sequence[Table], delay_s: float, *, mend: bool) -> VerifyReport:
+        """Compare the tables.
+
+        :param mend: write down what a push and a pull need to settle the differences.
+        """
+        started = time.perf_counter()
+        self._checks = {table.name: TableCheck(table.name) for table in scope}
+        with self._here.view(), self._there.view():
+            for table in scope:
+                self._compare_rows(table)
+        suspected = [t for t in scope if next(self._here.suspects(t, 1), None)]
+        if suspected:
+            time.sleep(delay_s)
+            mending: list[verify_repair.Mending] = []
+            with self._here.view(), self._there.view():
+                for table in suspected:
+                    for keys in self._here.suspects(table, _SECOND_LOOK_ROWS):
+                        found = self._look_again(table, keys)
+                        if mend:
+                            mending.append(found)
+            for found in mending:
+                found.carry_out(self._local, self._server)
+        return VerifyReport(
+            self._deep, list(self._checks.values()), self._found, time.perf_counter() - started
+        )
