@@ -100,10 +100,14 @@ class AsyncCommon(CommonDatabase):
                     self.close()
 
     async def aconnect(self) -> Any:
-        """Give this task's connection; inside a transaction never another one than before."""
+        """Give this task's connection; inside a transaction never another one than before.
+
+        :raises StoreClosed: there is none, and there will be none.
+        """
         connection = self._state.conn
         if connection is not None and not connection.stale():
             return connection
+        self._refuse_if_shut()
         if self.in_transaction():
             raise errors.RemoteUnavailable(
                 f"{self.shown}: the connection was lost inside a transaction; nothing of it was "

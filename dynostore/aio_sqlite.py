@@ -112,12 +112,16 @@ class _FilePool(pwasyncio.AsyncSqlitePool):  # type: ignore[misc]  # untyped bas
     async def _create_connection(self) -> _FileConnection:
         parameters = {**self._connect_params}
         busy_timeout_s = parameters.pop("timeout")
-        connection = await pwasyncio.aiosqlite.connect(
+        opening = pwasyncio.aiosqlite.connect(
             self._database,
             isolation_level=None,
             timeout=min(busy_timeout_s, _LOCK_POLL_S),
             **parameters,
         )
+        # A store that nobody closes, in a loop that was closed without ado, would keep the program
+        # from ending. Before aiosqlite 0.22 the connection was the thread.
+        getattr(opening, "_thread", opening).daemon = True
+        connection = await opening
         try:
             await self._on_connect(connection)
         except BaseException:

@@ -55,6 +55,15 @@ class CommonDatabase:
             hint="raise pool_max in dynostore.yaml",
         )
 
+    def pop_transaction(self) -> Any:
+        """Forget the innermost transaction, which its block is leaving.
+
+        :raises StoreClosed: the store was closed inside of it, and it undone.
+        """
+        if not self._state.transactions:
+            self._refuse_if_shut()
+        return super().pop_transaction()  # type: ignore[misc]  # Peewee's, behind in the MRO
+
     @contextlib.contextmanager
     def _verb(self) -> Iterator[None]:
         self._refuse_if_shut()

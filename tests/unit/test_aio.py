@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -213,7 +214,9 @@ def test_a_hundred_tasks_lose_no_update_and_wait_in_order(store_url: str) -> Non
 
 def test_more_tasks_than_connections_wait_and_then_say_so(store_url: str) -> None:
     async def main() -> None:
-        store = await opened(store_url, pool_max=2, pool_min=0, busy_timeout_s=0.3)
+        store = await opened(
+            store_url, pool_max=2, pool_min=0, busy_timeout_s=0.3, connect_timeout_s=3
+        )
         free = asyncio.Event()
 
         def hold(verbs: Verbs) -> None:
@@ -365,6 +368,52 @@ def test_a_transaction_whose_beginning_is_cancelled_was_not_begun(store_url: str
                     cut += f"a{number}" not in await ids(store)
                     assert f"b{number}" in await ids(store)
             assert cut > 0
+
+    run(main)
+
+
+async def transfer(store: AsyncStore, random: Random) -> None:
+    """Move some confidence from one memory to another, with much that is given up or undone."""
+    payer, payee = random.sample(range(4), 2)
+    async with store.transaction():
+        for number in sorted((payer, payee)):  # rows are locked in one order
+            await store.memories.update(f"m{number}", lesson="moving")
+        amount = random.randrange(50)
+        found = await store.memories.get(f"m{payer}")
+        await store.memories.update(f"m{payer}", confidence=found.confidence - amount)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(random.random() * 0.004), store.transaction():
+                await store.memories.update(f"m{payee}", confidence=9999)
+                await asyncio.sleep(1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(random.random() * 0.004):
+                await store.memories.search("x")
+        found = await store.memories.get(f"m{payee}")
+        await store.memories.update(f"m{payee}", confidence=found.confidence + amount)
+
+
+def test_tasks_that_are_cancelled_at_random_lose_and_make_nothing(store_url: str) -> None:
+    async def move(store: AsyncStore, random: Random) -> int:
+        done = 0
+        for _ in range(12):
+            # The long ones come to their end, so that some always do.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(random.choice([0.001, 0.01, 0.03, 60])):
+                    await transfer(store, random)
+                    done += 1
+        return done
+
+    async def main() -> None:
+        random = Random(7)
+        async with await opened(store_url, pool_max=4, pool_min=0) as store:
+            for number in range(4):
+                await store.memories.add("x", "x", memory_id=f"m{number}", confidence=100)
+            done = await asyncio.gather(*(move(store, random) for _ in range(10)))
+            found = [memory.confidence for memory in await store.memories.list()]
+            assert sum(found) == 400
+            assert found != [100] * 4
+            assert 0 < sum(done) < 120
+            assert await store.check() == []
 
     run(main)
 
@@ -530,6 +579,51 @@ def test_verbs_under_way_end_before_the_store_is_closed(store_url: str) -> None:
             assert sorted(run.id for run in again.runs.list()) == sorted(made)
 
     run(main)
+
+
+def test_closing_inside_a_transaction_undoes_it_and_is_said_as_closed(
+    store_url: str, postgres: Any
+) -> None:
+    async def close_inside(store: AsyncStore, depth: int) -> None:
+        async with store.transaction():
+            await store.runs.create()
+            if depth:
+                await close_inside(store, depth - 1)
+            else:
+                await store.close()
+
+    async def main() -> None:
+        for depth in (0, 1, 2):
+            store = await AsyncStore.open(store_url)
+            with pytest.raises(errors.StoreClosed):
+                await close_inside(store, depth)
+            assert store.database._pool is None
+        async with AsyncStore.open(store_url) as store:
+            assert await store.runs.count() == 0
+
+    run(main)
+
+
+def test_a_program_that_closes_its_loop_and_no_store_ends_all_the_same(tmp_path: Path) -> None:
+    script = (
+        "import asyncio; from dynostore.aio import AsyncStore\n"
+        "loop = asyncio.new_event_loop()\n"
+        "store = loop.run_until_complete(AsyncStore.open('s.db').__aenter__())\n"
+        "loop.run_until_complete(store.runs.create())\n"
+        "print(loop.run_until_complete(store.runs.count()))\n"
+        "loop.close()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    with Store.open(tmp_path / "s.db") as store:
+        assert store.runs.count() == 1
 
 
 def test_a_program_that_forgets_to_close_ends_all_the_same(tmp_path: Path) -> None:

@@ -134,6 +134,22 @@ def test_closing_under_a_running_transaction_is_said_as_closed(store_url: str) -
         assert again.runs.count() == 0
 
 
+def test_closing_inside_a_transaction_undoes_it_and_is_said_as_closed(store_url: str) -> None:
+    def close_inside(store: Store, depth: int) -> None:
+        with store.transaction():
+            store.runs.create()
+            if depth:
+                close_inside(store, depth - 1)
+            else:
+                store.close()
+
+    for depth in (0, 1, 2):
+        with pytest.raises(errors.StoreClosed):
+            close_inside(Store.open(store_url, warm=False), depth)
+    with Store.open(store_url, warm=False) as again:
+        assert again.runs.count() == 0
+
+
 def test_every_verb_after_close_says_so(store_url: str) -> None:
     store = Store.open(store_url, warm=False)
     run = store.runs.create()
