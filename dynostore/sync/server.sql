@@ -153,10 +153,11 @@ END $$;
 
 -- At COMMIT: the only place where a plain SQL writer takes the clock.
 CREATE FUNCTION dynostore_sync.settle() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET dynostore_sync.apply = 'on' SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     n bigint;
+    -- Not a SET of the function's: that is a superuser's to give for a parameter of our own.
+    before text := coalesce(current_setting('dynostore_sync.apply', true), '');
 BEGIN
     DELETE FROM dynostore_sync.touched WHERE id = NEW.id;
     IF NOT FOUND THEN
@@ -164,8 +165,10 @@ BEGIN
     END IF;
     DELETE FROM dynostore_sync.touched WHERE tbl = NEW.tbl;
     n := dynostore_sync.take();
+    PERFORM set_config('dynostore_sync.apply', 'on', true);
     EXECUTE format('UPDATE %s SET sync_seq = $1 WHERE sync_seq IS NULL', NEW.tbl) USING n;
     UPDATE dynostore_sync.tombstone SET seq = n WHERE seq IS NULL;
+    PERFORM set_config('dynostore_sync.apply', before, true);
     RETURN NULL;
 END $$;
 CREATE CONSTRAINT TRIGGER settle AFTER INSERT ON dynostore_sync.touched
@@ -173,11 +176,13 @@ CREATE CONSTRAINT TRIGGER settle AFTER INSERT ON dynostore_sync.touched
 
 -- Makes a table replicate; rows that are there get a revision and a number.
 CREATE FUNCTION dynostore_sync.attach(t regclass, k name) RETURNS void
-LANGUAGE plpgsql SET dynostore_sync.apply = 'on' AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     captured text := 'coalesce(current_setting(''dynostore_sync.apply'', true), '''') <> ''on''';
     made text;
+    before text := coalesce(current_setting('dynostore_sync.apply', true), '');
 BEGIN
+    PERFORM set_config('dynostore_sync.apply', 'on', true);
     EXECUTE format('ALTER TABLE %s ADD COLUMN IF NOT EXISTS sync_rev bigint,'
         ' ADD COLUMN IF NOT EXISTS sync_seq bigint,'
         ' ADD COLUMN IF NOT EXISTS sync_node bigint', t);
@@ -205,6 +210,7 @@ BEGIN
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER ' || made, t, captured, k, k);
     END LOOP;
+    PERFORM set_config('dynostore_sync.apply', before, true);
 END $$;
 
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA dynostore_sync FROM PUBLIC;

@@ -55,6 +55,52 @@ def test_an_insert_an_update_and_a_deletion_get_revisions_and_numbers(
     assert remote.sql("SELECT DISTINCT sync_node FROM runs WHERE id IN ('a', 'new')") == [(0,)]
 
 
+def test_the_owner_of_a_database_sets_it_up_without_being_a_superuser(
+    postgres: Any, make_node: Any, remote: Any, check: Any
+) -> None:
+    name = postgres.create()
+    postgres.execute("CREATE ROLE owner LOGIN")
+    try:
+        postgres.execute(f"ALTER DATABASE {name} OWNER TO owner")
+        theirs = type(remote)(postgres.url_of(name, user="owner"))
+        node = make_node(to=theirs)
+        node.fill(["a"], files=2)
+        assert node.sync().exit_code == 0
+        theirs.sql(INSERT, ("new", "sql"))
+        theirs.sql("DELETE FROM run_files")
+        _assert_numbered(theirs)
+        assert node.sync(direction="pull").exit_code == 0
+        check.equal(node)
+    finally:
+        postgres.drop(name)
+        postgres.execute("DROP ROLE owner")
+
+
+def test_what_is_written_while_a_transaction_is_numbered_is_captured_as_well(
+    synced: Any, remote: Any
+) -> None:
+    """A user's own deferred trigger runs after ours, and what it writes is plain SQL again."""
+    remote.sql(
+        "CREATE FUNCTION mark() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " UPDATE run_files SET file_type = 'marked' WHERE run_id = NEW.id; RETURN NULL; END $$;"
+        " CREATE CONSTRAINT TRIGGER zzz AFTER UPDATE ON runs DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION mark()"
+    )
+    try:
+        before = remote.stamps()
+        remote.sql(
+            "BEGIN; UPDATE run_files SET file_type = 'first' WHERE run_id = 'b';"
+            " UPDATE runs SET source = 'sql' WHERE id = 'a'; COMMIT"
+        )
+        _assert_numbered(remote)
+        marked = remote.sql("SELECT id::text FROM run_files WHERE file_type = 'marked'")
+        assert len(marked) == 2
+        after = remote.stamps()
+        assert all(after["run_files", key][0] != before["run_files", key][0] for (key,) in marked)
+    finally:
+        remote.sql("DROP FUNCTION mark CASCADE")
+
+
 def test_a_whole_transaction_gets_one_number(synced: Any, remote: Any) -> None:
     clock = _clock(remote)
     with remote.session() as somebody, somebody.cursor() as cursor:
