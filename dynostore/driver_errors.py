@@ -15,6 +15,8 @@ import peewee
 from dynostore import errors
 
 _PROTOCOL_3_0 = 3 << 16
+_LOGGED_IN = bytes(4)
+_GOODBYE = b"X" + struct.pack("!i", 4)
 _ASK_TIMEOUT_S = 3
 _SOCKET_DIRECTORIES = ("/var/run/postgresql", "/tmp")  # noqa: S108 - libpq's own defaults
 _DRIVERS = ("psycopg2", "asyncpg")
@@ -147,8 +149,9 @@ def connection_failure(
     """Tell a server that is not there from one that refuses these credentials.
 
     libpq gives no SQLSTATE for a failed connection and its text is in the server's language, so
-    the server is asked itself: a start-up message, to which it answers with a code or with a
-    request to authenticate. (PostgreSQL documentation, "Message Formats".)
+    the server is asked itself: a start-up message, to which it answers with a code, with a request
+    to authenticate or, where it trusts everybody, as it goes on to make a session. That it has no
+    connection left for this user it says only then. (PostgreSQL documentation, "Message Formats".)
     """
     text = " ".join(str(original(exc)).split())
     answer = _ask(parameters)
@@ -162,7 +165,7 @@ def connection_failure(
 
 
 def _ask(parameters: Mapping[str, Any]) -> str | None:
-    """Send a start-up message; give the error's code, "" for a request to log in, None if dead."""
+    """Send a start-up message; give the error's code, "" if there is none, None if dead."""
     host = parameters.get("host") or os.environ.get("PGHOST")
     port = str(parameters.get("port") or os.environ.get("PGPORT") or 5432)
     user = str(parameters.get("user") or os.environ.get("PGUSER") or "postgres")
@@ -173,16 +176,25 @@ def _ask(parameters: Mapping[str, Any]) -> str | None:
     try:
         with _dial(host, int(port)) as sock:
             sock.sendall(struct.pack("!i", len(body) + 4) + body)
-            head = _read(sock, 5)
-            kind, length = head[:1], struct.unpack("!i", head[1:])[0]
-            payload = _read(sock, min(length - 4, 65536))
+            return _code_of_answer(sock)
     except (OSError, ValueError, struct.error):  # ValueError: a list of ports
         return None
-    if kind == b"E":
-        for part in payload.split(b"\0"):
-            if part[:1] == b"C":
-                return part[1:].decode("ascii", "replace")
-    return ""
+
+
+def _code_of_answer(sock: socket.socket) -> str:
+    """Read to an error, a request to log in, or a session that is ready."""
+    while True:
+        head = _read(sock, 5)
+        kind, length = head[:1], struct.unpack("!i", head[1:])[0]
+        payload = _read(sock, min(length - 4, 65536))
+        if kind == b"E":
+            fields = [part for part in payload.split(b"\0") if part[:1] == b"C"]
+            return fields[0][1:].decode("ascii", "replace") if fields else ""
+        if kind == b"R" and payload != _LOGGED_IN:
+            return ""
+        if kind == b"Z":
+            sock.sendall(_GOODBYE)
+            return ""
 
 
 def _dial(host: str | None, port: int) -> socket.socket:
