@@ -19,7 +19,8 @@ from dynostore.config import Settings
 from dynostore.database import APPLICATION_ID, MemoryDatabase, PostgresServer
 from dynostore.driver_errors import translate
 from dynostore.fields import StringField, UtcTimeField, utc_now
-from dynostore.migrator import HISTORY_TABLE, Step, quoted, require_number, step_names
+from dynostore.migrator import HISTORY_TABLE, Step, require_number, step_names
+from dynostore.sqlite_dependents import quoted
 
 _NOT_THE_STEPS_FAULT = (
     errors.AccessDenied,

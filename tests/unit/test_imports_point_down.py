@@ -42,6 +42,7 @@ PARTS = {
     "dynostore.aio_sqlite": "dynostore.aio",
     "dynostore.schema_fields": "dynostore.schemas",
     "dynostore.migration_runner": "dynostore.migrator",
+    "dynostore.sqlite_dependents": "dynostore.migrator",
     "dynostore.import_merge": "dynostore.importer",
     "dynostore.import_plan": "dynostore.importer",
     "dynostore.import_report": "dynostore.importer",
