@@ -108,6 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return EXIT_PIPE_CLOSED
     except (KeyboardInterrupt, click.Abort):
+        # CPython notes an interrupt of code that is made of text, as dataclasses are, and under
+        # ``python -m`` ends by that signal although it was caught here; other such code clears it.
+        exec("")  # noqa: S102
         print("\ninterrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as exc:

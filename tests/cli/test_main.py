@@ -220,6 +220,33 @@ def test_ctrl_c_is_130_without_a_traceback(
     assert capsys.readouterr() == ("", "\ninterrupted\n")
 
 
+INTERRUPTED = """
+import signal, sys
+from dynostore.cli import main
+
+waiting = [True]
+
+def interrupt(frame, event, argument):
+    code = frame.f_code
+    if event == "call" and (code.co_filename, code.co_name) == ("<string>", "<module>"):
+        waiting.clear()
+        signal.raise_signal(signal.SIGINT)
+
+sys.setprofile(interrupt)
+code = main(["init"])
+print("waiting" if waiting else "interrupted", code)
+sys.exit(code)
+"""
+
+
+def test_an_interrupt_while_a_dataclass_is_made_exits_alike(workplace: Path) -> None:
+    (workplace / "interrupted.py").write_text(INTERRUPTED)
+    command = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (130, "interrupted 130\n")
+    assert done.stderr == "\ninterrupted\n"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="pipes and signals of POSIX")
 @pytest.mark.parametrize("words", [["--json", "runs", "list", "--limit", "0"], ["runs", "list"]])
 def test_a_reader_that_goes_away_is_no_error(workplace: Path, words: list[str]) -> None:
