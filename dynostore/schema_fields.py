@@ -7,9 +7,11 @@ import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     NotRequired,
+    TypeVar,
     Union,
     get_args,
     get_origin,
@@ -37,11 +39,52 @@ except ImportError as missing:
         "schemas need the extra 'pydantic'", hint="pip install 'dynostore[pydantic]'"
     ) from missing
 
+SchemaT = TypeVar("SchemaT", bound="Schema")
+
 _MUST = inspect.Parameter.empty
 _MAY: Any = object()  # left out, nothing is said; None would say something
 
 
-def columns_of(schema: type[Any], record: type[Record], more: Mapping[str, Any]) -> type[Any]:
+class Schema(pydantic.BaseModel):
+    """The base of all: keys that the record does not have are refused."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    if TYPE_CHECKING:
+        # The fields are there when the program runs; a type checker sees any.
+        def __getattr__(self, name: str) -> Any: ...
+
+    def given(self) -> dict[str, Any]:
+        """Give what was said and nothing else: the keyword arguments of the verb."""
+        return self.model_dump(exclude_unset=True)
+
+
+class Response(Schema):
+    """The base of what is given back: made of a record, with ``model_validate``.
+
+    A key that is not known here is left out, since a newer server may send some.
+    """
+
+    model_config = pydantic.ConfigDict(extra="ignore", from_attributes=True)
+
+
+def of_record(record: type[Record], **more: Any) -> Callable[[type[SchemaT]], type[SchemaT]]:
+    """Fill a class with the columns of a record."""
+    return lambda schema: _columns_of(schema, record, more)
+
+
+def for_verb(
+    verb: Callable[..., Any], *records: type[Record], where: str = "", **rules: Any
+) -> Callable[[type[SchemaT]], type[SchemaT]]:
+    """Fill a class with the arguments of a verb.
+
+    :param where: arguments that say which record is meant; in a web API they are in the path.
+    :param rules: what the verb demands beyond the column, by argument.
+    """
+    return lambda schema: _arguments_of(schema, verb, records, where.split(), rules)
+
+
+def _columns_of(schema: type[Any], record: type[Record], more: Mapping[str, Any]) -> type[Any]:
     """Give ``schema`` with a field for each column of the record.
 
     :param more: types of further attributes, by name.
@@ -54,7 +97,7 @@ def columns_of(schema: type[Any], record: type[Record], more: Mapping[str, Any])
     return _finished(schema, generated, fields)
 
 
-def arguments_of(
+def _arguments_of(
     schema: type[Any],
     verb: Callable[..., Any],
     records: Sequence[type[Record]],

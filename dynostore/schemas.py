@@ -2,14 +2,14 @@
 
 Nothing of a record is written down again. Its columns come from the model, through
 ``playhouse.pydantic_utils``, and each value is checked by its own field; what can be said, and what
-must be, comes from the signature of the verb that takes it. To add a record: a class for what is
-given back, and one for each verb that takes a description of it.
+must be, comes from the signature of the verb that takes it: :mod:`dynostore.schema_fields` does
+both. To add a record: a class for what is given back, and one for each verb that takes a
+description of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from dynostore import models
 from dynostore.fields import INT64_MAX
@@ -28,78 +28,40 @@ from dynostore.repositories.ideation.messages import IdeationMessageRepository
 from dynostore.repositories.ideation.requirements import IdeationRequirementRepository
 from dynostore.repositories.ideation.sessions import IdeationSessionRepository
 from dynostore.repositories.ideation.stories import NewStory
-from dynostore.schema_fields import arguments_of, columns_of, pydantic, type_of
+from dynostore.schema_fields import Response as Response
+from dynostore.schema_fields import Schema as Schema
+from dynostore.schema_fields import for_verb, of_record, pydantic, type_of
 
-SchemaT = TypeVar("SchemaT", bound="Schema")
 ItemT = TypeVar("ItemT")
 
 _Version = Annotated[int, pydantic.Field(strict=True, ge=0, le=INT64_MAX)] | None
 _Content: Any = type_of(models.Message.content, limits=pydantic.Field(min_length=1))
 
 
-class Schema(pydantic.BaseModel):
-    """The base of all: keys that the record does not have are refused."""
-
-    model_config = pydantic.ConfigDict(extra="forbid")
-
-    if TYPE_CHECKING:
-        # The fields are there when the program runs; a type checker sees any.
-        def __getattr__(self, name: str) -> Any: ...
-
-    def given(self) -> dict[str, Any]:
-        """Give what was said and nothing else: the keyword arguments of the verb."""
-        return self.model_dump(exclude_unset=True)
-
-
-class Response(Schema):
-    """The base of what is given back: made of a record, with ``model_validate``.
-
-    A key that is not known here is left out, since a newer server may send some.
-    """
-
-    model_config = pydantic.ConfigDict(extra="ignore", from_attributes=True)
-
-
-def _of(record: type[models.Record], **more: Any) -> Callable[[type[SchemaT]], type[SchemaT]]:
-    """Fill a class with the columns of a record."""
-    return lambda schema: columns_of(schema, record, more)
-
-
-def _for(
-    verb: Callable[..., Any], *records: type[models.Record], where: str = "", **rules: Any
-) -> Callable[[type[SchemaT]], type[SchemaT]]:
-    """Fill a class with the arguments of a verb.
-
-    :param where: arguments that say which record is meant; in a web API they are in the path.
-    :param rules: what the verb demands beyond the column, by argument.
-    """
-    return lambda schema: arguments_of(schema, verb, records, where.split(), rules)
-
-
 # runs
 
 
-@_of(models.Run)
+@of_record(models.Run)
 class RunResponse(Response):
     """A run."""
 
 
-@_for(RunRepository.create, models.Run)
+@for_verb(RunRepository.create, models.Run)
 class RunCreate(Schema):
     """What can be said of a new run."""
 
 
-@_for(RunRepository.update, models.Run, where="run_id")
+@for_verb(RunRepository.update, models.Run, where="run_id")
 class RunUpdate(Schema):
     """What can be changed of a run."""
 
 
-@_of(models.RunFile)
+@of_record(models.RunFile)
 class RunFileResponse(Response):
     """A file of a run."""
 
 
-@_for(RunRepository.add_file, models.RunFile, where="run_id")
+@for_verb(RunRepository.add_file, models.RunFile, where="run_id")
 class RunFileCreate(Schema):
     """What can be said of a new file of a run."""
 
@@ -107,42 +69,42 @@ class RunFileCreate(Schema):
 # tasks
 
 
-@_of(models.Task)
+@of_record(models.Task)
 class TaskResponse(Response):
     """A task."""
 
 
-@_for(TaskRepository.create, models.Task)
+@for_verb(TaskRepository.create, models.Task)
 class TaskCreate(Schema):
     """What can be said of a new task."""
 
 
-@_for(TaskRepository.update, models.Task, where="task_id")
+@for_verb(TaskRepository.update, models.Task, where="task_id")
 class TaskUpdate(Schema):
     """What can be changed of a task beside its state."""
 
 
-@_for(TaskRepository.complete, models.Task, where="task_id")
+@for_verb(TaskRepository.complete, models.Task, where="task_id")
 class TaskComplete(Schema):
     """What can be said of a task that ends well."""
 
 
-@_for(TaskRepository.fail, models.Task, where="task_id")
+@for_verb(TaskRepository.fail, models.Task, where="task_id")
 class TaskFail(Schema):
     """What can be said of a task that ends badly."""
 
 
-@_of(models.ExecutionLog)
+@of_record(models.ExecutionLog)
 class ExecutionLogResponse(Response):
     """A step of a task."""
 
 
-@_for(TaskRepository.log_step, models.ExecutionLog, where="task_id")
+@for_verb(TaskRepository.log_step, models.ExecutionLog, where="task_id")
 class ExecutionLogCreate(Schema):
     """What can be said of a new step of a task."""
 
 
-@_for(
+@for_verb(
     TaskRepository.finish_step,
     models.ExecutionLog,
     where="log_id",
@@ -155,27 +117,27 @@ class ExecutionLogFinish(Schema):
 # agent sessions, their states, todo lists and history; memories
 
 
-@_of(models.AgentSession)
+@of_record(models.AgentSession)
 class AgentSessionResponse(Response):
     """A session of an agent."""
 
 
-@_for(SessionRepository.create, models.AgentSession)
+@for_verb(SessionRepository.create, models.AgentSession)
 class AgentSessionCreate(Schema):
     """What can be said of a new session."""
 
 
-@_for(SessionRepository.update, models.AgentSession, where="session_id")
+@for_verb(SessionRepository.update, models.AgentSession, where="session_id")
 class AgentSessionUpdate(Schema):
     """What can be changed of a session."""
 
 
-@_of(models.SessionState)
+@of_record(models.SessionState)
 class SessionStateResponse(Response):
     """A state that a session was saved in."""
 
 
-@_for(
+@for_verb(
     SessionRepository.save_state,
     models.SessionState,
     models.AgentSession,
@@ -186,42 +148,42 @@ class SessionStateCreate(Schema):
     """A state to be saved, and what is to be said of its session with it."""
 
 
-@_of(models.TodoList)
+@of_record(models.TodoList)
 class TodoListResponse(Response):
     """A todo list."""
 
 
-@_for(TodoRepository.create, models.TodoList)
+@for_verb(TodoRepository.create, models.TodoList)
 class TodoListCreate(Schema):
     """What can be said of a new todo list."""
 
 
-@_for(TodoRepository.update, models.TodoList, where="todolist_id")
+@for_verb(TodoRepository.update, models.TodoList, where="todolist_id")
 class TodoListUpdate(Schema):
     """What can be changed of a todo list."""
 
 
-@_of(models.HistoryEntry)
+@of_record(models.HistoryEntry)
 class HistoryEntryResponse(Response):
     """A turn of a session."""
 
 
-@_for(HistoryRepository.append, models.HistoryEntry, where="session_id")
+@for_verb(HistoryRepository.append, models.HistoryEntry, where="session_id")
 class HistoryEntryCreate(Schema):
     """What can be said of a turn of a session."""
 
 
-@_of(models.Memory)
+@of_record(models.Memory)
 class MemoryResponse(Response):
     """A lesson."""
 
 
-@_for(MemoryRepository.add, models.Memory)
+@for_verb(MemoryRepository.add, models.Memory)
 class MemoryCreate(Schema):
     """What can be said of a new lesson."""
 
 
-@_for(MemoryRepository.update, models.Memory, where="memory_id")
+@for_verb(MemoryRepository.update, models.Memory, where="memory_id")
 class MemoryUpdate(Schema):
     """What can be changed of a lesson."""
 
@@ -229,27 +191,27 @@ class MemoryUpdate(Schema):
 # conversations
 
 
-@_of(models.Conversation, message_count=int)
+@of_record(models.Conversation, message_count=int)
 class ConversationResponse(Response):
     """A conversation, and how many messages it had when it was read."""
 
 
-@_for(ConversationRepository.create_conversation, models.Conversation)
+@for_verb(ConversationRepository.create_conversation, models.Conversation)
 class ConversationCreate(Schema):
     """What can be said of a new conversation."""
 
 
-@_for(ConversationRepository.update_conversation, models.Conversation, where="conversation_id")
+@for_verb(ConversationRepository.update_conversation, models.Conversation, where="conversation_id")
 class ConversationUpdate(Schema):
     """What can be changed of a conversation."""
 
 
-@_of(models.Message)
+@of_record(models.Message)
 class MessageResponse(Response):
     """A message of a conversation."""
 
 
-@_for(
+@for_verb(
     ConversationRepository.add_message,
     models.Message,
     where="conversation_id",
@@ -262,17 +224,17 @@ class MessageCreate(Schema):
 # ideation
 
 
-@_of(models.IdeationSession)
+@of_record(models.IdeationSession)
 class IdeationSessionResponse(Response):
     """A product idea."""
 
 
-@_for(IdeationSessionRepository.create, models.IdeationSession)
+@for_verb(IdeationSessionRepository.create, models.IdeationSession)
 class IdeationSessionCreate(Schema):
     """What can be said of a new product idea."""
 
 
-@_for(
+@for_verb(
     IdeationSessionRepository.update,
     models.IdeationSession,
     where="session_id",
@@ -282,57 +244,57 @@ class IdeationSessionUpdate(Schema):
     """What can be changed of a product idea."""
 
 
-@_of(models.IdeationMessage)
+@of_record(models.IdeationMessage)
 class IdeationMessageResponse(Response):
     """A message about a product idea."""
 
 
-@_for(IdeationMessageRepository.create, models.IdeationMessage, where="session_id")
+@for_verb(IdeationMessageRepository.create, models.IdeationMessage, where="session_id")
 class IdeationMessageCreate(Schema):
     """What can be said of a new message about a product idea."""
 
 
-@_of(models.IdeationRequirement)
+@of_record(models.IdeationRequirement)
 class IdeationRequirementResponse(Response):
     """A requirement."""
 
 
-@_for(IdeationRequirementRepository.create, models.IdeationRequirement, where="session_id")
+@for_verb(IdeationRequirementRepository.create, models.IdeationRequirement, where="session_id")
 class IdeationRequirementCreate(Schema):
     """What can be said of a new requirement."""
 
 
-@_for(IdeationRequirementRepository.update, models.IdeationRequirement, where="session_id key")
+@for_verb(IdeationRequirementRepository.update, models.IdeationRequirement, where="session_id key")
 class IdeationRequirementUpdate(Schema):
     """What can be changed of a requirement."""
 
 
-@_of(models.IdeationMaturity)
+@of_record(models.IdeationMaturity)
 class IdeationMaturityResponse(Response):
     """How far a product idea has come."""
 
 
-@_for(MaturityRepository.save, models.IdeationMaturity, where="session_id")
+@for_verb(MaturityRepository.save, models.IdeationMaturity, where="session_id")
 class IdeationMaturitySave(Schema):
     """How far a product idea has come, in place of what was said before."""
 
 
-@_of(models.IdeationDraft)
+@of_record(models.IdeationDraft)
 class IdeationDraftResponse(Response):
     """A draft of a document."""
 
 
-@_for(DraftRepository.save, models.IdeationDraft, where="session_id")
+@for_verb(DraftRepository.save, models.IdeationDraft, where="session_id")
 class IdeationDraftSave(Schema):
     """A draft of a document, in place of the one with its key."""
 
 
-@_of(models.IdeationStory)
+@of_record(models.IdeationStory)
 class IdeationStoryResponse(Response):
     """A user story."""
 
 
-@_for(NewStory, models.IdeationStory)
+@for_verb(NewStory, models.IdeationStory)
 class IdeationStorySave(Schema):
     """One of the user stories that replace all."""
 
@@ -340,7 +302,7 @@ class IdeationStorySave(Schema):
 # what was taken over
 
 
-@_of(models.Import)
+@of_record(models.Import)
 class ImportResponse(Response):
     """A source record, and what became of it."""
 
