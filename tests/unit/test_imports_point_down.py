@@ -40,6 +40,7 @@ PARTS = {
     "dynostore.aio_database": "dynostore.aio",
     "dynostore.aio_postgres": "dynostore.aio",
     "dynostore.aio_sqlite": "dynostore.aio",
+    "dynostore.aio_verbs": "dynostore.aio",
     "dynostore.schema_fields": "dynostore.schemas",
     "dynostore.migration_runner": "dynostore.migrator",
     "dynostore.sqlite_dependents": "dynostore.migrator",
