@@ -25,8 +25,6 @@ from dynostore.database import APPLICATION_ID, MemoryDatabase, SqliteFile
 from dynostore.sqlite_dependents import lift_dependents, put_back_dependents
 
 HISTORY_TABLE = "dynostore_migration"
-CAPTURE_PREFIX = "dynostore_capture_"
-"""The sync's local triggers begin so; a migration's own writes must not be captured by them."""
 
 _ADVISORY_LOCK = 0x64796E6F6D6967  # "dynomig"
 _BACKUPS_KEPT = 2

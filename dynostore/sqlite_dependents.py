@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+CAPTURE_PREFIX = "dynostore_capture_"
+"""The sync's local triggers begin so; a migration's own writes must not be captured by them."""
+
 
 def quoted(name: str) -> str:
     """Give a name as SQL; somebody's own tables may have any."""
@@ -27,8 +30,19 @@ def lift_dependents(db: Any) -> list[tuple[str, str, str]]:
 
 
 def put_back_dependents(db: Any, dependents: list[tuple[str, str, str]]) -> None:
-    """Make the noted views and triggers again, but for triggers whose table is gone."""
+    """Make the noted views and triggers again, but for triggers whose table is gone.
+
+    What the sync knows of such a table is forgotten: that a step drops it is no deletion of its
+    rows, and where it comes back a pull fills it again.
+    """
+    gone: set[str] = set()
     for name, table, sql in dependents:
         there = {*db.get_tables(), *(view.name for view in db.get_views())}
         if name == table or table in there:
             db.execute_sql(sql)
+        elif name.startswith(CAPTURE_PREFIX):
+            gone.add(table)
+    for table in sorted(gone):
+        db.execute_sql("DELETE FROM sync_table WHERE name = ?", (table,))
+        for known in ("sync_base", "sync_log", "sync_reject", "sync_conflict"):
+            db.execute_sql(f"DELETE FROM {known} WHERE tbl = ?", (table,))

@@ -43,12 +43,12 @@ def _write_down(
     table = local.tables[pending.table]
     with local.writing(applying=exceptions.any, durable=False) as writer:
         local.set_bases(writer, [(table.name, key, pending.token, seq) for key in plain])
-        outcome = exceptions.apply(writer, seq) if exceptions.any else Outcome()
-        outcome.sent += len(plain)
         arrived = exceptions.arrived.union(plain)
         local.readmit(writer, table.name, list(arrived))
+        outcome = exceptions.apply(writer, seq) if exceptions.any else Outcome()
+        outcome.sent += len(plain)
         if pending.op == "p":
-            outcome.woken += _wake_children(local, writer, table, arrived)
+            outcome.woken += wake_children(local, writer, table, arrived)
         local.journal.remember(pending.token, seq)
         local.journal.drop_pending_before(pending.token)
     return outcome
@@ -67,7 +67,7 @@ def acknowledge_after_crash(
     return acknowledge(local, server, pending, keys, verdict)
 
 
-def _wake_children(
+def wake_children(
     local: LocalFile, writer: sqlite3.Connection, table: Table, keys: set[str]
 ) -> int:
     """Log the children again that were set aside for want of parents that are now there."""

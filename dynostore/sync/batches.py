@@ -47,7 +47,7 @@ class Batch:
     :ivar op: ``p`` for puts, ``d`` for deletes.
     :ivar keys: what is sent, in the order of ``lines``.
     :ivar lines: COPY text, one or more rows each.
-    :ivar with_bases: the lines end with base, base's number and keep.
+    :ivar with_bases: the lines end with base, base's number and mark.
     :ivar forgotten: deleted keys that the server could never have held; nothing is sent.
     :ivar fresh: none of the rows has a base.
     :ivar first: the first key of the range, set aside or not; ``last`` likewise.
@@ -89,7 +89,7 @@ def changed_rows(
     # Rows are read in the order of their keys, which is not the order that they lie in.
     reader.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     reader.execute(
-        "CREATE TEMP TABLE push_key (key TEXT NOT NULL PRIMARY KEY, keep INTEGER) WITHOUT ROWID"
+        "CREATE TEMP TABLE push_key (key TEXT NOT NULL PRIMARY KEY, mark TEXT) WITHOUT ROWID"
     )
     logged = _logged_tables(reader, marker)
     deleted = []
@@ -141,11 +141,12 @@ def _unsendable(reader: sqlite3.Connection, table: Table, marker: int) -> Iterat
 
 def _list_keys(reader: sqlite3.Connection, table: Table, marker: int) -> int:
     """Fill ``push_key`` with the keys that are logged; give their number."""
-    # An entry 'r' sends a row on with the revision that it had; any other change gives it a new
-    # one.
+    # An entry 'r' sends a row on with the revision that it had, 's' one that may have changed while
+    # nobody looked; a change that was seen gives it a new revision.
     reader.execute("DELETE FROM temp.push_key")
     listed = reader.execute(
-        "INSERT INTO temp.push_key SELECT key, min(op = 'r') FROM sync_log"
+        "INSERT INTO temp.push_key SELECT key, CASE WHEN min(op = 'r') THEN 'r'"
+        " WHEN min(op IN ('r', 's')) THEN 's' END FROM sync_log"
         " WHERE seq < ? AND tbl = ? AND typeof(key) = 'text' GROUP BY key",
         (marker, table.name),
     )
@@ -155,7 +156,7 @@ def _list_keys(reader: sqlite3.Connection, table: Table, marker: int) -> int:
 def _puts(reader: sqlite3.Connection, table: Table, limits: Limits) -> Iterator[Batch]:
     name, key = literal(table.name), table.key.quoted
     known = reader.execute("SELECT 1 FROM sync_base WHERE tbl = ? LIMIT 1", (table.name,))
-    with_bases = known.fetchone() is not None or _some_kept(reader)
+    with_bases = known.fetchone() is not None or _some_marked(reader)
     columns, joined = select_expressions(table, "t"), ""
     if with_bases:
         columns += f", {_BASE}"
@@ -179,12 +180,14 @@ def _deletes(reader: sqlite3.Connection, table: Table, limits: Limits) -> Iterat
 
 _BASE = (
     "CAST(b.revision AS TEXT), CAST(b.seq AS TEXT),"
-    " CASE WHEN k.keep AND b.revision IS NOT NULL THEN 't' END"
+    " CASE WHEN b.revision IS NOT NULL THEN k.mark END"
 )
 
 
-def _some_kept(reader: sqlite3.Connection) -> bool:
-    return bool(reader.execute("SELECT 1 FROM temp.push_key WHERE keep LIMIT 1").fetchone())
+def _some_marked(reader: sqlite3.Connection) -> bool:
+    return bool(
+        reader.execute("SELECT 1 FROM temp.push_key WHERE mark IS NOT NULL LIMIT 1").fetchone()
+    )
 
 
 def _batches(

@@ -12,7 +12,7 @@ import socket
 import sqlite3
 import uuid
 
-from dynostore.migrator import CAPTURE_PREFIX
+from dynostore.sqlite_dependents import CAPTURE_PREFIX
 from dynostore.sync.changes import LocalFile
 from dynostore.sync.tables import Table, literal, quoted
 
@@ -45,12 +45,22 @@ CREATE TABLE sync_conflict (
 CREATE TABLE sync_reject (
     tbl TEXT NOT NULL, key TEXT NOT NULL, column_name TEXT, value TEXT,
     sqlstate TEXT NOT NULL, message TEXT NOT NULL, tries INTEGER NOT NULL, at TEXT NOT NULL,
-    origin TEXT NOT NULL DEFAULT 'file',
+    origin TEXT NOT NULL DEFAULT 'file', schema_version TEXT, wish TEXT, wish_seq INTEGER,
     PRIMARY KEY (tbl, key)
 ) WITHOUT ROWID;
 CREATE TABLE sync_history (token INTEGER PRIMARY KEY, clock INTEGER NOT NULL);
 CREATE INDEX sync_history_clock ON sync_history (clock);
 """
+
+# What files of earlier versions lack.
+_LATER_COLUMNS = {
+    ("sync_pending", "scope"): "TEXT NOT NULL DEFAULT '[]'",
+    ("sync_conflict", "node"): "TEXT",
+    ("sync_reject", "origin"): "TEXT NOT NULL DEFAULT 'file'",
+    ("sync_reject", "schema_version"): "TEXT",
+    ("sync_reject", "wish"): "TEXT",
+    ("sync_reject", "wish_seq"): "INTEGER",
+}
 
 # AFTER, so that the row's own constraints have spoken. The key only: its contents are read when
 # they are sent. A key that changes is a delete of the old one and a put of the new one.
@@ -74,6 +84,7 @@ def install(local: LocalFile) -> None:
     Rows that a table holds already when it joins, or that may have changed while its triggers
     were missing, are logged: the server says which of them are news.
     """
+    _add_later_columns(local)
     local.note_schema()
     captured = _captured(local.writer) if _has_tables(local.writer) else {}
     missing = [
@@ -103,6 +114,21 @@ def _has_tables(writer: sqlite3.Connection) -> bool:
     return found.fetchone() is not None
 
 
+def _add_later_columns(local: LocalFile) -> None:
+    """Bring the sync's tables of a file that an earlier version made up to this one's."""
+    tables = ", ".join(sorted({literal(table) for table, _ in _LATER_COLUMNS}))
+    there = local.writer.execute(
+        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c"
+        f" WHERE m.type = 'table' AND m.name IN ({tables})"
+    ).fetchall()
+    missing = {place: kind for place, kind in _LATER_COLUMNS.items() if place not in there}
+    if not there or not missing:
+        return
+    with local.writing() as writer:
+        for (table, column), kind in missing.items():
+            writer.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+
+
 def _captured(writer: sqlite3.Connection) -> dict[str, tuple[dict[str, str], str]]:
     """Give the triggers that each registered table has, and the hash of those that it should."""
     triggers: dict[str, dict[str, str]] = {}
@@ -128,13 +154,19 @@ def _capture(writer: sqlite3.Connection, table: Table) -> None:
 
 
 def _log_whole_table(writer: sqlite3.Connection, table: Table) -> None:
-    """Log every row as changed, and every row that the server has and the file has not."""
+    """Log every row, and every one that the server has and the file has not.
+
+    Of those that were synced before nobody knows whether they changed (``s``): where the server has
+    a newer version, that stays, and nobody is bothered with a conflict.
+    """
     name, key = literal(table.name), table.key.quoted
     writer.execute(
-        f"INSERT INTO sync_log (tbl, key, op) SELECT {name}, {key}, 'p' FROM {table.quoted}"
+        f"INSERT INTO sync_log (tbl, key, op) SELECT {name}, t.{key}, CASE WHEN EXISTS (SELECT 1"
+        f" FROM sync_base b WHERE b.tbl = {name} AND b.key = t.{key}) THEN 's' ELSE 'p' END"
+        f" FROM {table.quoted} t"
     )
     writer.execute(
-        f"INSERT INTO sync_log (tbl, key, op) SELECT {name}, b.key, 'd' FROM sync_base b"
+        f"INSERT INTO sync_log (tbl, key, op) SELECT {name}, b.key, 's' FROM sync_base b"
         f" WHERE b.tbl = {name} AND NOT EXISTS"
         f" (SELECT 1 FROM {table.quoted} t WHERE t.{key} = b.key)"
     )

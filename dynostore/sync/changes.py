@@ -12,6 +12,7 @@ from dynostore import errors
 from dynostore.config import Settings
 from dynostore.database import JOURNAL_SIZE_LIMIT_BYTES, MemoryDatabase, SqliteFile
 from dynostore.fields import time_text, utc_now
+from dynostore.migrator import step_names
 from dynostore.store import Store
 from dynostore.sync.batches import Reject
 from dynostore.sync.journal import Journal, Pending
@@ -221,12 +222,12 @@ class LocalFile:
         """
         writer.executemany(
             "INSERT INTO sync_reject"
-            " (tbl, key, column_name, value, sqlstate, message, tries, at, origin)"
-            f" VALUES (?, ?, ?, ?, ?, ?, 1, ?, {literal(origin)})"
+            " (tbl, key, column_name, value, sqlstate, message, tries, at, origin, schema_version)"
+            f" VALUES (?, ?, ?, ?, ?, ?, 1, ?, {literal(origin)}, {literal(step_names()[-1])})"
             " ON CONFLICT (tbl, key) DO UPDATE SET"
             " column_name = excluded.column_name, value = excluded.value, origin = excluded.origin,"
             " sqlstate = excluded.sqlstate, message = excluded.message,"
-            " tries = tries + 1, at = excluded.at",
+            " tries = tries + 1, wish = NULL, schema_version = excluded.schema_version",
             [
                 (table, r.key, r.column, r.value, r.sqlstate, r.message, time_text(utc_now()))
                 for r in rejects

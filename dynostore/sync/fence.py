@@ -39,11 +39,12 @@ def _pass(local: LocalFile, server: Server, reports: dict[str, TableReport]) -> 
     node, pending = local.journal.node(), local.journal.pending()
     known, theirs = server.lock_node(node.node_id, shut_out=bool(pending))
     try:
-        if not known and node.token is None:
+        if not known and not local.journal.has_history():
             return _register(local, server, node, identity)
         announced = [batch.token for batch in pending]
-        if theirs not in (node.token, *announced) and (
-            theirs is None or local.journal.knows_token(theirs)
+        if not known or (
+            theirs not in (node.token, *announced)
+            and (theirs is None or local.journal.knows_token(theirs))
         ):
             return _server_was_restored(local, server, node, theirs)
         if pending:
@@ -114,7 +115,11 @@ def _go_on(local: LocalFile, server: Server, node: Node, identity: ServerIdentit
         node.incarnation not in (None, identity.incarnation)
         or identity.clock < local.journal.cursor()
     ):
+        server.execute("BEGIN")
+        server.raise_clock(local.journal.latest_clock())
+        server.execute("COMMIT")
         reconcile(local, server, token=node.token, restored_at=None)
+        return False
     return True
 
 

@@ -1,7 +1,7 @@
-"""One version of a row, kept in the file to be shown and written back: its image.
+r"""One version of a row, kept in the file to be shown and written back: its image.
 
 An image is a JSON object of what SQLite stores in each column, JSON as its text and a BLOB as
-``\\x`` and hexadecimal digits. It needs no server to be read, and a number keeps all its digits.
+``\x`` and hexadecimal digits. It needs no server to be read, and a number keeps all its digits.
 """
 
 from __future__ import annotations

@@ -7,10 +7,16 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from dynostore.sync.batches import Reject
 from dynostore.sync.changes import LocalFile
 from dynostore.sync.server import Server
+from dynostore.sync.statements import NODE_NAME
 from dynostore.sync.tables import Table, quoted
-from dynostore.sync.wire import local_values, server_expressions
+from dynostore.sync.wire import Unfit, local_values, server_expressions
+
+UNFIT = "22008"
+"""SQLSTATE of a row of the server's that fits no file."""
+UNFIT_MESSAGE = "the server's value fits no file"
 
 _KEYS_PER_QUERY = 5000
 
@@ -19,14 +25,22 @@ _KEYS_PER_QUERY = 5000
 class Held:
     """What the server holds under a key.
 
-    :ivar values: the row as SQLite stores it, in the table's column order; None: a tombstone.
-    :ivar fits: False: a row that no file can hold, such as one with a time before our era.
+    :ivar values: the row as SQLite stores it, in the table's column order; None: a tombstone, or
+        a row that fits no file.
+    :ivar node: the name of the node that wrote it.
+    :ivar unfit: the value that no file can hold, such as a time before our era.
     """
 
     revision: int
     seq: int
     values: list[Any] | None
-    fits: bool = True
+    node: str | None = None
+    unfit: Unfit | None = None
+
+    @property
+    def is_row(self) -> bool:
+        """Whether it is a row, and no tombstone."""
+        return self.values is not None or self.unfit is not None
 
 
 def held(server: Server, table: Table, keys: Iterable[str]) -> dict[str, Held]:
@@ -35,19 +49,22 @@ def held(server: Server, table: Table, keys: Iterable[str]) -> dict[str, Held]:
     for part in _parts(list(keys), _KEYS_PER_QUERY):
         for row in server.execute(
             f"SELECT t.{table.key.quoted}::text, t.sync_rev, t.sync_seq,"
+            f" {NODE_NAME.format(no='t.sync_node')},"
             f" {server_expressions(table, 't')} FROM {table.quoted} t"
             f" WHERE t.{table.key.quoted} = ANY(%s::{_key_type(table)}[])",
             (part,),
         ):
+            key, revision, seq, node, *values = row
             try:
-                found[row[0]] = Held(row[1], row[2], local_values(table, row[3:]))
-            except ValueError:
-                found[row[0]] = Held(row[1], row[2], None, fits=False)
-        for key, revision, seq in server.execute(
-            "SELECT key, rev, seq FROM dynostore_sync.tombstone WHERE tbl = %s AND key = ANY(%s)",
+                found[key] = Held(revision, seq, local_values(table, values), node)
+            except Unfit as exc:
+                found[key] = Held(revision, seq, None, node, exc)
+        for key, revision, seq, node in server.execute(
+            f"SELECT t.key, t.rev, t.seq, {NODE_NAME.format(no='t.node')}"
+            " FROM dynostore_sync.tombstone t WHERE t.tbl = %s AND t.key = ANY(%s)",
             (table.name, part),
         ):
-            found[key] = Held(revision, seq, None)
+            found[key] = Held(revision, seq, None, node)
     return found
 
 
@@ -106,7 +123,9 @@ class Incoming:
 
     :param limit: newer rows are left to the next pull: what a file knows of the server must not run
         ahead of the clock at its token, or a restored server would look as it should.
-    :ivar withdrawn: rows whose deletion here was undone for the sake of a child.
+    :ivar withdrawn: rows whose deletion here was undone for the sake of a child: table, key, the
+        server's revision, and the node that wrote the child.
+    :ivar unfit: the tables of rows that were set aside, since no file can hold them.
     :ivar logged: rows were logged, for the server to judge.
     """
 
@@ -122,7 +141,8 @@ class Incoming:
         self._writer = writer
         self._fetched = fetched
         self._limit = limit
-        self.withdrawn: list[tuple[Table, str]] = []
+        self.withdrawn: list[tuple[Table, str, int, str | None]] = []
+        self.unfit: list[Table] = []
         self.logged = False
 
     def take(self, table: Table, key: str, row: Held) -> bool:
@@ -130,18 +150,22 @@ class Incoming:
 
         A row brings the parents that are missing here; where this file had deleted one, that is
         undone. A tombstone takes the children along that nobody changed here; where another is
-        left it is not applied: the row is logged, and the next push lets the server judge it.
+        left it is not applied: the row is logged, and the next push lets the server judge it. A
+        row that fits no file is set aside.
 
         :return: False: nothing was taken, and the base stays.
         """
-        if not row.fits or (self._limit is not None and row.seq > self._limit):
+        if self._limit is not None and row.seq > self._limit:
+            return False
+        if row.unfit is not None:
+            self._set_aside(table, key, row.unfit)
             return False
         if row.values is None:
             if not self._clear_away_children(table, key):
                 self._log(table, key)
                 return False
             self._writer.execute(f"DELETE FROM {table.quoted} WHERE {table.key.quoted} = ?", (key,))
-        elif self._bring_parents(table, row.values):
+        elif self._bring_parents(table, row.values, row.node):
             self._write(table, row.values)
         else:
             return False
@@ -167,6 +191,16 @@ class Incoming:
         if done.rowcount:
             self._local.set_bases(self._writer, [(table.name, key, row.revision, row.seq)])
 
+    def _set_aside(self, table: Table, key: str, unfit: Unfit) -> None:
+        known = self._writer.execute(
+            "SELECT wish FROM sync_reject WHERE tbl = ? AND key = ? AND origin = 'server'",
+            (table.name, key),
+        ).fetchone()
+        if known is None or known[0] is not None:
+            reject = Reject(key, unfit.column, unfit.value, UNFIT, UNFIT_MESSAGE)
+            self._local.set_aside(self._writer, table.name, [reject], origin="server")
+            self.unfit.append(table)
+
     def _log(self, table: Table, key: str) -> None:
         self._local.log(self._writer, table.name, [key], "p")
         self.logged = True
@@ -181,8 +215,11 @@ class Incoming:
             values,
         )
 
-    def _bring_parents(self, table: Table, values: list[Any]) -> bool:
-        """Make sure that a row's parents are here; False: one cannot come."""
+    def _bring_parents(self, table: Table, values: list[Any], node: str | None) -> bool:
+        """Make sure that a row's parents are here; False: one cannot come.
+
+        :param node: who wrote the row.
+        """
         own = values[table.column_names.index(table.key.name)]
         for column, value in zip(table.columns, values, strict=True):
             if column.parent is None or value is None:
@@ -196,7 +233,7 @@ class Incoming:
             if self._is_dirty(parent, value):
                 # Its deletion may be on its way: behind it the row is sent once more.
                 self._log(parent, value)
-                self.withdrawn.append((parent, value))
+                self.withdrawn.append((parent, value, row.revision, node))
         return True
 
     def _clear_away_children(self, table: Table, key: str) -> bool:

@@ -124,6 +124,11 @@ class Journal:
         """Tell whether this file ever had the token."""
         return self.clock_at(token) is not None
 
+    def has_history(self) -> bool:
+        """Tell whether this file ever had a token: else it never synced."""
+        found = self._writer.execute("SELECT 1 FROM sync_history LIMIT 1")
+        return found.fetchone() is not None
+
     def clock_at(self, token: int) -> int | None:
         """Give the server's clock at one of this file's tokens; None for somebody else's."""
         row = self._writer.execute(

@@ -18,7 +18,15 @@ from dynostore.sync.arrivals import Arrivals, orphans_among
 from dynostore.sync.batches import Limits, Reject
 from dynostore.sync.changes import DirtyKeys, LocalFile
 from dynostore.sync.conflicts import note_conflict
-from dynostore.sync.incoming import Fetched, Held, Incoming, RowsWanted, held
+from dynostore.sync.incoming import (
+    UNFIT,
+    UNFIT_MESSAGE,
+    Fetched,
+    Held,
+    Incoming,
+    RowsWanted,
+    held,
+)
 from dynostore.sync.journal import Pending
 from dynostore.sync.push import Progress, TableReport
 from dynostore.sync.read_ahead import ReadAhead
@@ -26,9 +34,9 @@ from dynostore.sync.reconcile import reconcile
 from dynostore.sync.server import Server
 from dynostore.sync.tables import Column, Table, literal
 from dynostore.sync.verdicts import MISSING_PARENT
+from dynostore.sync.wishes import Dropping, something_is_wished
 
 _ORPHANS = 1000  # rows whose parents are fetched one key at a time
-_UNFIT = "22008"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +105,7 @@ class Pull:
                 if cursors[table.name].columns != table.column_names
             }
             rows, tombstones = self._changed(windows)
-            if rows or tombstones:
+            if rows or tombstones or something_is_wished(self._local, self._scope):
                 self._turn_token(high)
                 for table in self._scope:
                     if table.name in rows:
@@ -106,6 +114,7 @@ class Pull:
                     if table.name in tombstones:
                         self._take_tombstones(table, windows[table.name])
                 self._retry_set_aside()
+                self._drop_given_up()
                 self._move_cursors(high)
         return True
 
@@ -198,7 +207,7 @@ class Pull:
         table, at = arrivals.table, arrivals.key
         chunk = arrivals.parse(lines)
         rows = chunk.rows
-        left = dirty.among([row[at] for row in rows])
+        left = dirty.among([row[at] for row in rows] + [m.key for m in chunk.misfits])
         if left:
             rows = [row for row in rows if row[at] not in left]
         if known and not window.again:
@@ -214,8 +223,9 @@ class Pull:
             writer,
             table,
             [
-                Reject(m.key, m.column, m.value, _UNFIT, "the server's value fits no file")
+                Reject(m.key, m.column, m.value, UNFIT, UNFIT_MESSAGE)
                 for m in chunk.misfits
+                if m.key not in left
             ],
         )
         self._count(table, len(rows))
@@ -256,14 +266,16 @@ class Pull:
                         k: incoming.take(table, k, r) for k, r in rows.items() if k not in left
                     }
                     fetched.require()
-                    for parent, key in incoming.withdrawn:
-                        note_conflict(writer, parent, key, "parent", None)
+                    for parent, key, revision, node in incoming.withdrawn:
+                        note_conflict(writer, parent, key, "parent", revision, node=node)
                     self._set_aside_orphans(writer, table, rows, taken)
                 break
             except RowsWanted:
                 fetched.fetch()
-        for parent, _ in incoming.withdrawn:
+        for parent, *_ in incoming.withdrawn:
             self._report(parent).conflicts += 1
+        for unfit in incoming.unfit:
+            self._report(unfit).rejected += 1
         self.logged = self.logged or incoming.logged
         self._count(table, sum(taken.values()))
 
@@ -318,6 +330,16 @@ class Pull:
             with self._counting(table), DirtyKeys(self._local.writer, table) as dirty:
                 for start in range(0, len(keys), _ORPHANS):
                     self._take_with_parents(table, keys[start : start + _ORPHANS], dirty)
+
+    def _drop_given_up(self) -> None:
+        """Take the server's version of what people gave up."""
+        dropping = Dropping(self._local, self._server, self._scope)
+        dropping.run()
+        for name, rows in dropping.received.items():
+            self._count(self._local.tables[name], rows)
+        for table in dropping.unfit:
+            self._report(table).rejected += 1
+        self.logged = self.logged or dropping.logged
 
     def _move_cursors(self, high: int) -> None:
         columns = {table.name: table.column_names for table in self._scope}

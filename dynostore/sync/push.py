@@ -158,8 +158,9 @@ class Push:
     def _transmit(self, batch: Batch, pending: Pending) -> Verdict:
         """Send one batch and commit it; the only place where a push talks to the server."""
         server, node = self._server, self._node
-        server.execute(statements.begin(batch.table, batch.op, with_bases=batch.with_bases))
-        server.copy(statements.COPY_IN, io.BytesIO(b"\n".join(batch.lines) + b"\n"))
+        begin = statements.begin(batch.table, batch.op, with_bases=batch.with_bases)
+        body = io.BytesIO(b"\n".join(batch.lines) + b"\n")
+        server.copy(f"{begin}; {statements.COPY_IN}", body)
         judge = statements.finish(
             batch.table,
             batch.op,

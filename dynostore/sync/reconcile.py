@@ -11,12 +11,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dynostore.sync.changes import DirtyKeys, LocalFile
+from dynostore.sync.journal import Pending
 from dynostore.sync.server import Server
 from dynostore.sync.tables import Table
 
@@ -43,12 +43,16 @@ def reconcile(
 ) -> None:
     """Log what the server lost, and make the next pull read everything once more.
 
-    :param token: becomes this file's together with the server's incarnation, at the end.
+    What the file knows of the server is now as new as the server is, and so must its token be: it
+    is changed at the end, together with the incarnation.
+
+    :param token: the server's for this node.
     :param restored_at: the clock at which the server's past ends to be this file's, when this file
         has just found that out; None when the server says it.
     """
     incarnation = server.identity().incarnation
-    mine = local.journal.node().incarnation
+    node = local.journal.node()
+    mine = node.incarnation
     cut = _EVER
     if mine != incarnation:
         # Who has just found out goes by its own clock alone: after a restore numbers are handed out
@@ -56,15 +60,20 @@ def reconcile(
         cut = server.incarnations().get(mine or 0, 0) if restored_at is None else restored_at
     # Children first: a parent is removed only where no child is left.
     for table in reversed(local.tables.values()):
-        overtaken: list[_Overtaken] = []
         with _read_transaction(server), DirtyKeys(local.writer, table) as dirty:
             keys = _keys(local, server, table)
             while part := list(itertools.islice(keys, _FETCH_ROWS)):
-                overtaken += _carry_out(local, table, _judged(part, cut), dirty)
-        _archive(server, table, overtaken)
+                _carry_out(local, table, _judged(part, cut), dirty)
+    pending = Pending.of_pull()
+    with local.writing():
+        local.journal.add_pending(pending)
+    clock = server.identity().clock
+    server.turn_token(dataclasses.replace(node, token=token), pending.token, clock)
     with local.writing() as writer:
         writer.execute("UPDATE sync_table SET cursor = 0")
-        local.journal.set_identity(incarnation=incarnation, token=token)
+        local.journal.set_identity(incarnation=incarnation)
+        local.journal.remember(pending.token, clock)
+        local.journal.drop_pending()
 
 
 @contextlib.contextmanager
@@ -122,26 +131,23 @@ def _theirs(server: Server, table: Table) -> Iterator[tuple[Any, ...]]:
         yield from page
 
 
-_Overtaken = tuple[str, int, int, str]
-"""A key with the base's revision and number, and the image of the row here."""
-
-
 @dataclasses.dataclass
 class _Verdicts:
     """What is to be done about some keys.
 
     :ivar forward: the server lost what it once held: send it again.
     :ivar gone: deleted on the server.
-    :ivar overtaken: newer here than the backup, and lost to a version written since.
+    :ivar overtaken: newer here than the backup, and lost to a version written since: push archives
+        it, without a conflict.
     """
 
     forward: list[str] = dataclasses.field(default_factory=list)
     gone: list[str] = dataclasses.field(default_factory=list)
-    overtaken: list[tuple[str, int, int]] = dataclasses.field(default_factory=list)
+    overtaken: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def keys(self) -> list[str]:
-        return [*self.forward, *self.gone, *(key for key, _, _ in self.overtaken)]
+        return [*self.forward, *self.gone, *self.overtaken]
 
 
 def _judged(keys: Iterable[_Known], cut: int) -> _Verdicts:
@@ -157,28 +163,22 @@ def _judged(keys: Iterable[_Known], cut: int) -> _Verdicts:
                 verdicts.gone.append(known.key)
         elif cut < seq and known.theirs[1] < seq:
             verdicts.forward.append(known.key)
-        elif cut < seq and known.here:
-            verdicts.overtaken.append((known.key, *known.base))
+        elif cut < seq:
+            verdicts.overtaken.append(known.key)
     return verdicts
 
 
-def _carry_out(
-    local: LocalFile, table: Table, verdicts: _Verdicts, dirty: DirtyKeys
-) -> list[_Overtaken]:
-    """Act on the keys that did not change here, in one transaction; give what was overtaken."""
+def _carry_out(local: LocalFile, table: Table, verdicts: _Verdicts, dirty: DirtyKeys) -> None:
+    """Act on the keys that did not change here, in one transaction."""
     if not verdicts.keys:
-        return []
+        return
     with local.writing(applying=True) as writer:
         left = dirty.among(verdicts.keys)
         local.log(writer, table.name, [k for k in verdicts.forward if k not in left], "r")
+        local.log(writer, table.name, [k for k in verdicts.overtaken if k not in left], "s")
         for key in verdicts.gone:
             if key not in left:
                 _remove(local, writer, table, key)
-        return [
-            (*lost, _image(writer, table, lost[0]))
-            for lost in verdicts.overtaken
-            if lost[0] not in left
-        ]
 
 
 def _remove(local: LocalFile, writer: sqlite3.Connection, table: Table, key: str) -> None:
@@ -194,21 +194,3 @@ def _remove(local: LocalFile, writer: sqlite3.Connection, table: Table, key: str
             return
     writer.execute(f"DELETE FROM {table.quoted} WHERE {table.key.quoted} = ?", (key,))
     writer.execute("DELETE FROM sync_base WHERE tbl = ? AND key = ?", (table.name, key))
-
-
-def _image(writer: sqlite3.Connection, table: Table, key: str) -> str:
-    row = writer.execute(
-        f"SELECT {table.column_list} FROM {table.quoted} WHERE {table.key.quoted} = ?", (key,)
-    ).fetchone()
-    values = {c.name: v for c, v in zip(table.columns, row, strict=True)}
-    return json.dumps(values, default=lambda value: bytes(value).hex())
-
-
-def _archive(server: Server, table: Table, overtaken: list[_Overtaken]) -> None:
-    """Keep my version of rows that changed on the restored server; a repetition keeps it twice."""
-    for key, revision, seq, image in overtaken:
-        server.execute(
-            "INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, why, image)"
-            " VALUES (%s, %s, %s, %s, 'overtaken on the restored server', %s)",
-            (table.name, key, revision, seq, image),
-        )

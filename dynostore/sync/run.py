@@ -6,12 +6,11 @@ import dataclasses
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from dynostore import config, errors
-from dynostore.database import SqliteFile, require_psycopg2
+from dynostore.database import require_psycopg2
 from dynostore.driver_errors import (
     is_disconnect,
     is_from_postgres,
@@ -19,15 +18,16 @@ from dynostore.driver_errors import (
     translate,
     translated,
 )
-from dynostore.migrator import file_lock
 from dynostore.models import REPLICATED
 from dynostore.store import Store
+from dynostore.sync.alone import alone
 from dynostore.sync.batches import Limits
 from dynostore.sync.capture import install
 from dynostore.sync.changes import FileRebuilt, LocalFile, require_file
 from dynostore.sync.fence import pass_fence
 from dynostore.sync.pull import Pull
 from dynostore.sync.push import Progress, Push, TableReport
+from dynostore.sync.rejects import retry_after_upgrade
 from dynostore.sync.server import Server
 from dynostore.sync.statements import TOKEN_MOVED
 from dynostore.sync.tables import Table, describe, select
@@ -127,7 +127,7 @@ def sync(
         raise errors.StoreUnwritable(
             f"{file.shown}: was opened for reading only", hint="open it without read_only"
         )
-    with _alone(file):
+    with alone(file):
         described = describe(REPLICATED)
         scope = select(described, tables, skip)
         local = LocalFile(file.path, file.settings, described)
@@ -142,20 +142,6 @@ def sync(
             local.close()
     done = [reports[name] for name in local.tables if name in reports]
     return SyncReport(done, time.perf_counter() - started)
-
-
-@contextmanager
-def _alone(file: SqliteFile) -> Iterator[None]:
-    """Hold this file's sync lock, which the system frees when the process dies."""
-    try:
-        with file_lock(file.path, "sync-lock", timeout_s=0):
-            yield
-    except errors.StoreLocked as exc:
-        if exc.data.get("suffix") != "sync-lock":
-            raise
-        raise errors.SyncRunning(
-            f"{file.shown}: another sync of this file is running", hint="try again when it is done"
-        ) from exc
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +173,7 @@ def _with_patience(local: LocalFile, place: config.Place, plan: _Plan) -> dict[s
         server = Server(place, local.tables)
         try:
             install(local)
+            retry_after_upgrade(local)
             server.connect()
             server.ensure(local.journal.node().server_id)
             pass_fence(local, server, reports)

@@ -29,7 +29,7 @@ def begin(table: Table, op: str, *, with_bases: bool) -> str:
     columns = table.column_list if op == "p" else table.key.quoted
     if with_bases:
         columns += ", NULL::bigint AS sync_base, NULL::bigint AS sync_base_seq"
-        columns += ", NULL::boolean AS sync_keep"
+        columns += ", NULL::text AS sync_mark"
     return (
         "BEGIN; SET LOCAL dynostore_sync.apply = 'on'; "
         f"CREATE TEMP TABLE dynostore_push ON COMMIT DROP AS"
@@ -147,16 +147,18 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
     IF NOT fresh THEN
     ALTER TABLE dynostore_push ADD COLUMN IF NOT EXISTS sync_base bigint,
         ADD COLUMN IF NOT EXISTS sync_base_seq bigint,
-        ADD COLUMN IF NOT EXISTS sync_keep boolean;
+        ADD COLUMN IF NOT EXISTS sync_mark text;
     {_LOCK.format(t=t, k=k)}
     {_TAKE}
     CREATE TEMP TABLE dynostore_verdict ON COMMIT DROP AS
         SELECT p.{k} AS id, p.{k}::text AS key, t.sync_rev AS rev, t.sync_seq AS seq,
             coalesce(t.sync_node, b.node) AS winner,
-            coalesce(p.sync_keep, false) AS keep, p.sync_base AS base,
+            coalesce(p.sync_mark = 'r', false) AS keep, p.sync_base AS base,
             CASE
                 WHEN t.{k} IS NOT NULL AND {_equal(table.columns)} THEN
                     CASE WHEN t.sync_rev = p.sync_base THEN 'same' ELSE 'adopted' END
+                WHEN {_doubtful("t.sync_rev", "t.sync_seq", f"t.{k}")} THEN 'doubtful'
+                WHEN t.{k} IS NULL AND {_doubtful("b.rev", "b.seq", "b.key")} THEN 'doubtful'
                 WHEN {_orphan(table)} THEN 'orphan'
                 WHEN t.{k} IS NULL AND (b.key IS NULL OR b.rev = p.sync_base
                     OR {_OVERTAKEN.format("b.seq")}) THEN 'insert'
@@ -172,6 +174,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
     {_SEEN}
     {_archive(table, "t", "'replaced by a row of another node'", "forward", held)}
     {_archive(table, "p", "'lost to a newer version'", "lost", f"{token}, n, {number}")}
+    {_archive(table, "p", _NOT_CAPTURED, "doubtful", f"{token}, n, {number}")}
     IF seen && '{{insert,back}}' THEN
         INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
             SELECT b.tbl, b.key, b.rev, b.seq, b.node, 'deletion undone by a later version'
@@ -210,11 +213,12 @@ def _deletes(table: Table, number: int, token: int) -> str:
     CREATE TEMP TABLE dynostore_verdict ON COMMIT DROP AS
         SELECT p.{k} AS id, p.{k}::text AS key, coalesce(t.sync_rev, b.rev) AS rev,
             coalesce(t.sync_seq, b.seq) AS seq, t.sync_node AS winner,
-            coalesce(p.sync_keep, false) AS keep, p.sync_base AS base,
+            coalesce(p.sync_mark = 'r', false) AS keep, p.sync_base AS base,
             CASE
                 WHEN t.{k} IS NULL AND b.key IS NOT NULL THEN 'gone'
                 WHEN t.{k} IS NULL AND p.sync_base IS NULL THEN 'nothing'
                 WHEN t.{k} IS NULL THEN 'delete'
+                WHEN {_doubtful("t.sync_rev", "t.sync_seq", f"t.{k}")} THEN 'doubtful'
                 WHEN t.sync_rev IS DISTINCT FROM p.sync_base
                     AND ({_OVERTAKEN.format("t.sync_seq")}) IS NOT TRUE THEN 'lost'
                 WHEN {_has_children(table)} THEN 'children'
@@ -227,7 +231,7 @@ def _deletes(table: Table, number: int, token: int) -> str:
     {_archive(table, "t", "'deleted'", "delete", "t.sync_rev, t.sync_seq, t.sync_node")}
     INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
         SELECT {name}, key, {token}, n, {number}, 'deletion lost to a newer version'
-        FROM dynostore_verdict WHERE what = 'lost';
+        FROM dynostore_verdict WHERE what IN ('lost', 'doubtful');
     DELETE FROM {t} t USING dynostore_verdict v WHERE t.{k} = v.id AND v.what = 'delete';
     INSERT INTO dynostore_sync.tombstone (tbl, key, rev, seq, node)
         SELECT {name}, key, CASE WHEN keep THEN base ELSE {token} END, n, {number}
@@ -237,6 +241,17 @@ def _deletes(table: Table, number: int, token: int) -> str:
             'rev', CASE WHEN what = 'delete' THEN base ELSE rev END, 'seq', seq,
             {_winner("'lost'")})), '[]')
         INTO outcome FROM dynostore_verdict WHERE NOT (what = 'delete' AND NOT keep);"""
+
+
+_NOT_CAPTURED = "'not captured, if it was a change; the server has a newer version'"
+
+
+def _doubtful(rev: str, seq: str, there: str) -> str:
+    """Tell whether a row that may not have changed here stands against a newer one there."""
+    return (
+        f"p.sync_mark = 's' AND {there} IS NOT NULL AND {rev} IS DISTINCT FROM p.sync_base"
+        f" AND ({_OVERTAKEN.format(seq)}) IS NOT TRUE"
+    )
 
 
 def _winner(verdicts: str) -> str:

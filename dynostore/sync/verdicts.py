@@ -10,10 +10,13 @@ from typing import Any
 from dynostore.sync.batches import Reject
 from dynostore.sync.changes import LocalFile
 from dynostore.sync.conflicts import note_conflict
+from dynostore.sync.images import image_here, image_of
 from dynostore.sync.incoming import Fetched, Held, Incoming, held
 from dynostore.sync.journal import Pending
 from dynostore.sync.server import Server
+from dynostore.sync.statements import NODE_NAME
 from dynostore.sync.tables import Column, Table, quoted
+from dynostore.sync.wire import local_values, server_expressions
 
 MISSING_PARENT = "23503"
 """SQLSTATE of a foreign key's violation."""
@@ -56,22 +59,27 @@ class Exceptions:
         self.arrived = {key for key, item in odd.items() if item["what"] != "orphan"}
         self.fetched = Fetched(server)
         # Asked before the local transaction begins: writers here do not wait for the network.
-        taken = self._with_verdict("lost", "merged", "children")
+        taken = self._with_verdict("lost", "merged", "children", "doubtful")
         self._held: dict[str, Held] = held(server, self._table, taken) if taken else {}
         lost = self._with_verdict("lost")
         self._images = self._archived(lost) if lost and pending.op == "p" else {}
-        self._put_off = set(filter(self._children_are_mine, self._with_verdict("children")))
+        unseen = {key: self._unseen_child(key) for key in self._with_verdict("children")}
+        self._put_off = {key for key, child in unseen.items() if child is None}
+        self._winners = {key: child[1] for key, child in unseen.items() if child}
 
     def _with_verdict(self, *verdicts: str) -> list[str]:
         return [key for key, item in self._odd.items() if item["what"] in verdicts]
 
     def _archived(self, keys: list[str]) -> dict[str, str]:
+        """Give the images of what was sent: the rows here may have changed since."""
+        table = self._table
         rows = self._server.execute(
-            "SELECT key, image FROM dynostore_sync.archive"
-            " WHERE rev = %s AND tbl = %s AND key = ANY(%s)",
-            (self._pending.token, self._table.name, keys),
+            f"SELECT a.key, {server_expressions(table, 't')} FROM dynostore_sync.archive a,"
+            f" json_populate_record(NULL::{table.quoted}, a.image::json) t"
+            " WHERE a.rev = %s AND a.tbl = %s AND a.key = ANY(%s)",
+            (self._pending.token, table.name, keys),
         )
-        return dict(rows)
+        return {key: image_of(table, local_values(table, row)) for key, *row in rows}
 
     def apply(self, writer: sqlite3.Connection, seq: int) -> Outcome:
         """Write all of them down inside the caller's applying transaction.
@@ -93,6 +101,9 @@ class Exceptions:
             elif verdict == "merged":
                 self._take_merge(incoming, key, item, later)
                 outcome.sent += 1
+            elif verdict == "doubtful":
+                self._take(incoming, key, later)
+                outcome.adopted += 1
             elif key in self._put_off:
                 self._local.log(writer, self._table.name, [key], "d")
                 outcome.put_off += 1
@@ -100,8 +111,9 @@ class Exceptions:
                 self._contest(writer, incoming, key, item, seq, later)
                 outcome.conflicts += 1
         self.fetched.require()
-        for table, key in incoming.withdrawn:
-            note_conflict(writer, table, key, "parent", None)
+        for table, key, revision, node in incoming.withdrawn:
+            note_conflict(writer, table, key, "parent", revision, node=node)
+        outcome.rejected += len(incoming.unfit)
         return outcome
 
     def _agree(
@@ -133,17 +145,17 @@ class Exceptions:
         later: set[str],
     ) -> None:
         """List a conflict, and follow the server where it kept its own."""
-        why = item["what"]
+        why, image = item["what"], self._images.get(key)
         if why == "back":
             known = (self._table.name, key, self._pending.token, seq)
             self._local.set_bases(writer, [known])
+            image = image_here(writer, self._table, key)
         else:
             self._take(incoming, key, later)
         if why == "lost" and self._pending.op == "d":
             why = "delete"
-        note_conflict(
-            writer, self._table, key, why, item["rev"], image=self._images.get(key)
-        )
+        node = self._winners.get(key) or item.get("node")
+        note_conflict(writer, self._table, key, why, item["rev"], node=node, image=image)
 
     def _take(self, incoming: Incoming, key: str, later: set[str]) -> None:
         # A row that was changed again here keeps its contents and its base: the next push judges
@@ -194,33 +206,37 @@ class Exceptions:
         if there.fetchone() is None:
             return f"refers to a row of {parent.name} that does not exist"
         refused = writer.execute(
-            "SELECT 1 FROM sync_reject WHERE tbl = ? AND key = ?", (parent.name, value)
+            "SELECT 1 FROM sync_reject WHERE tbl = ? AND key = ? AND origin = 'file'",
+            (parent.name, value),
         )
         return f"waits for its row of {parent.name}, a reject" if refused.fetchone() else None
 
-    def _children_are_mine(self, key: str) -> bool:
-        """Tell whether every child that the server holds waits here to be sent.
+    def _unseen_child(self, key: str) -> tuple[str, str | None] | None:
+        """Give the key, and the writer, of a child on the server that does not wait here.
 
         Asked outside a transaction: what waits goes on waiting, since only a sync forgets it. What
         this push sends itself has been sent by now; but not what lies outside its scope, nor the
         rows of the same table, whose order is that of their keys.
-        """
-        return all(
-            self._waits(name, child_key)
-            for name, column in self._table.children
-            for child_key in self._children(self._local.tables[name], column, key)
-        )
 
-    def _children(self, child: Table, column: str, parent: str) -> Iterator[str]:
-        """Give the keys of a row's children on the server, page by page."""
+        :return: None: every child waits here to be sent.
+        """
+        for name, column in self._table.children:
+            for child in self._children(self._local.tables[name], column, key):
+                if not self._waits(name, child[0]):
+                    return child
+        return None
+
+    def _children(self, child: Table, column: str, parent: str) -> Iterator[tuple[str, str | None]]:
+        """Give the keys and writers of a row's children on the server, page by page."""
         key, last = child.key.quoted, None
         while True:
             page = self._server.execute(
-                f"SELECT {key}::text FROM {child.quoted} WHERE {quoted(column)} = %s"
+                f"SELECT {key}::text, {NODE_NAME.format(no='sync_node')} FROM {child.quoted}"
+                f" WHERE {quoted(column)} = %s"
                 f" AND (%s IS NULL OR {key} > %s) ORDER BY {key} LIMIT {_CHILDREN_PER_QUERY}",
                 (parent, last, last),
             )
-            yield from (child_key for (child_key,) in page)
+            yield from page
             if len(page) < _CHILDREN_PER_QUERY:
                 return
             last = page[-1][0]
@@ -229,7 +245,7 @@ class Exceptions:
         sent = table in self._pending.scope and table != self._table.name
         found = self._local.writer.execute(
             "SELECT 1 FROM sync_log WHERE tbl = ? AND key = ? AND seq > ?"
-            " UNION ALL SELECT 1 FROM sync_reject WHERE tbl = ? AND key = ?",
+            " UNION ALL SELECT 1 FROM sync_reject WHERE tbl = ? AND key = ? AND origin = 'file'",
             (table, key, self._pending.marker if sent else 0, table, key),
         )
         return found.fetchone() is not None

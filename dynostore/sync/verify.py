@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -18,33 +18,15 @@ from dynostore.database import SqliteFile, require_psycopg2
 from dynostore.driver_errors import translated
 from dynostore.models import REPLICATED
 from dynostore.store import Store
-from dynostore.sync import verify_repair
+from dynostore.sync.alone import alone
 from dynostore.sync.changes import LocalFile, require_file
 from dynostore.sync.push import Progress
-from dynostore.sync.run import SyncReport, alone, sync
+from dynostore.sync.run import SyncReport, sync
 from dynostore.sync.server import Server
-from dynostore.sync.tables import Column, Table, describe, select
-from dynostore.sync.verify_judge import Difference, Horizons, Sighting, judge
-from dynostore.sync.verify_lines import Line, aligned, differing, misfit_in, odd_ones
-from dynostore.sync.verify_sides import Here, There, compared
-
-_SECOND_LOOK_ROWS = 1000
-
-
-@dataclasses.dataclass
-class TableCheck:
-    """What was found in one table; rows.
-
-    :ivar rows: rows of either side that were compared.
-    :ivar unsent: wait to be sent; ``set_aside`` are rejects; ``behind`` come with the next pull.
-    """
-
-    name: str
-    rows: int = 0
-    unsent: int = 0
-    set_aside: int = 0
-    behind: int = 0
-    differences: int = 0
+from dynostore.sync.tables import Table, describe, select
+from dynostore.sync.verify_judge import Difference
+from dynostore.sync.verify_look import Look, TableCheck
+from dynostore.sync.verify_sides import Here, There
 
 
 @dataclasses.dataclass
@@ -139,18 +121,22 @@ def verify(
     described = describe(REPLICATED)
     scope = select(described, tables, skip)
 
-    def look(*, mend: bool) -> VerifyReport:
+    def compare(*, mend: bool) -> VerifyReport:
         with _sides(file, place, described) as (local, server, here):
-            look = _Look(local, server, here, deep=deep, limit=limit, progress=progress)
-            return look.run(scope, delay_s, mend=mend)
+            look = Look(here, There(server), scope, deep=deep, limit=limit, progress=progress)
+            look.run(delay_s)
+            if mend:
+                look.repairs.write_down(local, server)
+            checks = list(look.checks.values())
+            return VerifyReport(deep, checks, look.found, time.perf_counter() - started)
 
-    report = look(mend=repair)
+    report = compare(mend=repair)
     if repair:
-        found = report.total
-        synced = sync(store, place, direction="both", tables=tables, skip=skip) if found else None
-        report = look(mend=False) if found else report
+        found, synced = report.total, None
+        if found:
+            synced = sync(store, place, direction="both", tables=tables, skip=skip)
+            report = compare(mend=False)
         report.repaired, report.synced = found - report.total, synced
-    report.seconds = time.perf_counter() - started
     return report
 
 
@@ -173,53 +159,3 @@ def _sides(
             server.connect()
             server.ensure(local.journal.node().server_id)
             yield local, server, here
-
-
-class _Look:
-    """One comparison of some tables: all rows in bulk, then what seems to differ, key by key."""
-
-    def __init__(
-        self,
-        local: LocalFile,
-        server: Server,
-        here: Here,
-        *,
-        deep: bool,
-        limit: int,
-        progress: Progress | None,
-    ) -> None:
-        self._local = local
-        self._server = server
-        self._here = here
-        self._there = There(server)
-        self._deep = deep
-        self._limit = limit
-        self._progress = progress
-        self._found: list[Difference] = []
-        self._checks: dict[str, TableCheck] = {}
-
-    def run(self, scope: Sequence[Table], delay_s: float, *, mend: bool) -> VerifyReport:
-        """Compare the tables.
-
-        :param mend: write down what a push and a pull need to settle the differences.
-        """
-        started = time.perf_counter()
-        self._checks = {table.name: TableCheck(table.name) for table in scope}
-        with self._here.view(), self._there.view():
-            for table in scope:
-                self._compare_rows(table)
-        suspected = [t for t in scope if next(self._here.suspects(t, 1), None)]
-        if suspected:
-            time.sleep(delay_s)
-            mending: list[verify_repair.Mending] = []
-            with self._here.view(), self._there.view():
-                for table in suspected:
-                    for keys in self._here.suspects(table, _SECOND_LOOK_ROWS):
-                        found = self._look_again(table, keys)
-                        if mend:
-                            mending.append(found)
-            for found in mending:
-                found.carry_out(self._local, self._server)
-        return VerifyReport(
-            self._deep, list(self._checks.values()), self._found, time.perf_counter() - started
-        )

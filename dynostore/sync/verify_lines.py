@@ -138,9 +138,7 @@ def differing(
     )
 
 
-def _same(
-    column: Column, mine: bytes, held: bytes, same_json: Callable[[str, str], bool]
-) -> bool:
+def _same(column: Column, mine: bytes, held: bytes, same_json: Callable[[str, str], bool]) -> bool:
     if NULL in (mine, held) or mine == UNSENDABLE:
         return False
     mine, held = unescaped(mine), unescaped(held)

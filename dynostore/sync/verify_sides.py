@@ -30,7 +30,7 @@ _PAGE_ROWS = 5000
 _FIRST_PAGE_ROWS = 100  # before it is known how long rows are
 _PAGE_BYTES = 4 * 1024 * 1024
 _LONGEST_PAGE_BYTES = 64 * 1024 * 1024
-_CACHE_KIB = 32 * 1024
+_CACHE_KIB = 64 * 1024
 _UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
@@ -56,6 +56,7 @@ class Here:
             check_same_thread=False,
         )
         self.reader.text_factory = bytes
+        self._with_base: dict[str, int] = {}
         self.reader.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self.reader.execute(
             "CREATE TEMP TABLE waiting (tbl TEXT, key TEXT, why TEXT, PRIMARY KEY (tbl, key))"
@@ -64,6 +65,14 @@ class Here:
         self.reader.execute(
             "CREATE TEMP TABLE suspect (tbl TEXT, key TEXT, PRIMARY KEY (tbl, key)) WITHOUT ROWID"
         )
+
+    def was_synced(self) -> bool:
+        """Tell whether the file knows a server."""
+        made = self.reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'sync_meta'")
+        if made.fetchone() is None:
+            return False
+        known = self.reader.execute("SELECT 1 FROM sync_meta WHERE server_id IS NOT NULL")
+        return known.fetchone() is not None
 
     def close(self) -> None:
         """End it, and the view with it."""
@@ -102,12 +111,17 @@ class Here:
         )
         return found.fetchone() is not None
 
-    def bases(self, table: Table) -> int:
-        """Count what the file remembers of a table on the server, deleted rows included."""
-        [(count,)] = self.reader.execute(
+    def cursors(self) -> dict[str, int]:
+        """Give the number up to which each table was pulled."""
+        rows = self.reader.execute("SELECT name, cursor FROM sync_table")
+        return {name.decode(): cursor for name, cursor in rows}
+
+    def has_graves(self, table: Table) -> bool:
+        """Tell whether there are bases without a row, once all pages of ``rows`` were read."""
+        [(bases,)] = self.reader.execute(
             "SELECT count(*) FROM sync_base WHERE tbl = ?", (table.name,)
         )
-        return int(count)
+        return int(bases) > self._with_base.get(table.name, 0)
 
     def suspect(self, table: Table, keys: Iterable[bytes]) -> None:
         """List keys, for a closer look."""
@@ -131,14 +145,18 @@ class Here:
                 return
             last, after = page[-1][0], ">"
 
-    def rows(self, table: Table, columns: Sequence[Column]) -> Iterator[tuple[Lines, int]]:
-        """Give pages of lines, each with the number of its rows that have a base."""
+    def rows(self, table: Table, columns: Sequence[Column]) -> Iterator[Lines]:
+        """Give pages of lines."""
         source = (
             f"FROM {table.quoted} t LEFT JOIN sync_base b"
             f" ON b.tbl = {literal(table.name)} AND b.key = t.{table.key.quoted}"
             f" WHERE typeof(t.{table.key.quoted}) = 'text' AND t.{table.key.quoted}"
         )
-        return _Pages(self.reader, f"t.{table.key.quoted}", columns, source).read()
+        self._with_base[table.name] = 0
+        pages = _Pages(self.reader, f"t.{table.key.quoted}", columns, source)
+        for lines, with_base in pages.read():
+            self._with_base[table.name] += with_base
+            yield lines
 
     def graves(self, table: Table) -> Iterator[Lines]:
         """Give pages of the bases without a row: what was deleted."""
@@ -237,9 +255,7 @@ class _Pages:
 
     def _read_single(self, last: bytes | None) -> tuple[Lines, int, bytes, int]:
         lines, with_base, size, key = [], 0, 0, last or b""
-        cursor = self._reader.execute(
-            self._single[last is not None], (last or b"", self._rows)
-        )
+        cursor = self._reader.execute(self._single[last is not None], (last or b"", self._rows))
         for row in cursor:
             lines.append(_line(row))
             with_base += row[1] is not None
@@ -259,10 +275,18 @@ def _stored(column: Column) -> str:
 
 
 def _printed(column: Column) -> str:
-    value = f"nullif({_stored(column)}, 0)"
-    if column.kind in ("text", "json", "bytes"):
+    """Give the SQL for one value as COPY prints it.
+
+    Its type needs no test: the server's own value has the same bytes, or it differs.
+    """
+    value = f"t.{column.quoted}"
+    if column.kind in ("text", "json"):
         value = rf"replace({value}, '\', '\\')"
-    return rf"CASE WHEN t.{column.quoted} IS NULL THEN '\N' ELSE {value} END"
+    elif column.kind == "bytes":
+        value = rf"'\\x' || lower(hex({value}))"
+    return (
+        rf"CASE WHEN t.{column.quoted} IS NULL THEN '\N' ELSE {value} END" if column.null else value
+    )
 
 
 def _carefully(key: str, columns: Sequence[Column], source: str) -> str:

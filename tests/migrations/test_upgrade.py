@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from dynostore import config, database, errors
-from dynostore.migrator import CAPTURE_PREFIX, HISTORY_TABLE, Migrator
+from dynostore.migrator import HISTORY_TABLE, Migrator
+from dynostore.sqlite_dependents import CAPTURE_PREFIX
 from dynostore.store import Store
 
 SchemaOf = Callable[[Any], dict[str, Any]]
