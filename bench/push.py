@@ -1,7 +1,8 @@
 """The first push, against psql's \\copy of the same rows into a table of the same definition.
 
-Also: a sync with nothing to do, one changed row in a small and in a large file, and the peak memory
-of a push of ten times the rows. Everything runs on a Postgres of its own, from the wheel.
+Also: a sync with nothing to do, one changed row in a small and in a large file, the same push to a
+server that is further away, and the peak memory of a push of ten times the rows. Everything runs on
+a Postgres of its own, from the wheel.
 """
 
 from __future__ import annotations
@@ -11,17 +12,21 @@ import json
 import os
 import resource
 import shutil
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from bench.latency import delayed
+
 _RUNS = 200
+_MEMORY_ROWS = (100_000, 1_000_000)
 
 
 def run(arguments: list[str]) -> dict[str, Any]:
@@ -31,17 +36,23 @@ def run(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--rounds", type=int, default=3, help="rounds; medians are given (3)")
     parser.add_argument("--large", type=int, default=1_000_000, help="rows of the large file")
     parser.add_argument("--memory", action="store_true", help="measure the peak memory as well")
+    parser.add_argument("--latency", type=float, metavar="MS", help="push over a longer wire too")
+    parser.add_argument("--only", choices=["one-row"], help="nothing but this")
     parser.add_argument("--one", metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--to", metavar="URL", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
         return _push_and_measure(options.one, options.to)
     with tempfile.TemporaryDirectory() as name, _postgres(Path(name)) as server:
+        if options.only == "one-row":
+            return _one_row(Path(name), server, options.large)
         figures = _first_push(Path(name), server, options.rows, options.rounds)
+        if options.latency:
+            figures |= _far_away(Path(name), server, options.latency)
         figures |= _one_row(Path(name), server, options.large)
         figures |= _capture(Path(name), server, options.rounds)
         if options.memory:
-            figures |= _memory(Path(name), server, options.rows)
+            figures |= _memory(Path(name), server)
         return {"cores": os.cpu_count(), "postgres": server.version(), **figures}
 
 
@@ -89,6 +100,21 @@ def fill(path: Path, rows: int) -> None:
         for number in range(_RUNS):
             store.runs.create(run_id=f"run-{number:04}", source="bench")
         store.runs.put_many(run_files(rows))
+
+
+def fill_quickly(path: Path, rows: int) -> None:
+    """Make the same by SQL, in a tenth of the time; the keys are in order."""
+    fill(path, 0)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n LIMIT ?)"
+            " INSERT INTO run_files (id, run_id, filename, file_type, size_bytes, created_at)"
+            " SELECT printf('00000000-0000-7000-8000-%012x', i), printf('run-%04d', i % ?),"
+            " printf('output/VE_Correction_%07d.csv', i), 'csv', i,"
+            " '2024-01-01T00:00:00.000000+00:00' FROM n",
+            (rows, _RUNS),
+        )
+        connection.commit()
 
 
 def run_files(rows: int) -> Iterator[Any]:
@@ -182,28 +208,66 @@ def _pgloader(directory: Path, server: _Server, url: str) -> list[float]:
 
 
 def _one_row(directory: Path, server: _Server, large: int) -> dict[str, Any]:
-    """Time the sync of one changed row in a file of a thousand and in one of a million."""
+    """Time the sync of one changed row in a file of a thousand and in one of a million.
+
+    In turns, and after the disk is done with what the filling wrote: both wait for it.
+    """
     from dynostore import Store
     from dynostore.sync import sync
 
-    figures: dict[str, Any] = {}
-    for name, rows in (("small", 1000), ("large", large)):
-        path = directory / f"{name}.db"
-        fill(path, rows)
-        url = server.database()
-        times = []
-        with Store.open(path) as store:
-            sync(store, url)
-            server.psql(url, "VACUUM ANALYZE")
-            for number in range(15):
+    sizes = {"small": 1000, "large": large}
+    urls = {name: server.database() for name in sizes}
+    for name, rows in sizes.items():
+        fill_quickly(directory / f"{name}.db", rows)
+        with Store.open(directory / f"{name}.db") as store:
+            sync(store, urls[name])
+        server.psql(urls[name], "VACUUM ANALYZE")
+    server.psql(server.uri, "CHECKPOINT")
+    os.sync()
+    times: dict[str, list[float]] = {name: [] for name in sizes}
+    for number in range(25):
+        for name in sizes:
+            with Store.open(directory / f"{name}.db") as store:
                 store.runs.update("run-0007", current_stage=f"stage {number}")
                 started = time.perf_counter()
-                assert sync(store, url).tables[0].sent == 1
-                times.append(time.perf_counter() - started)
-        figures[f"one_row_{name}_ms"] = round(statistics.median(times) * 1000, 1)
+                assert sync(store, urls[name]).tables[0].sent == 1
+                times[name].append(time.perf_counter() - started)
+    figures: dict[str, Any] = {
+        f"one_row_{name}_ms": round(statistics.median(seconds) * 1000, 1)
+        for name, seconds in times.items()
+    }
+    figures |= {
+        f"one_row_{name}_least_ms": round(min(seconds) * 1000, 1) for name, seconds in times.items()
+    }
     figures["one_row_large_rows"] = large
     figures["ratio_one_row"] = round(figures["one_row_large_ms"] / figures["one_row_small_ms"], 2)
     return figures
+
+
+def _far_away(directory: Path, server: _Server, round_trip_ms: float) -> dict[str, Any]:
+    """Compare the first push with the same over a wire with longer round trips."""
+    from dynostore import Store
+    from dynostore.sync import sync
+
+    times: dict[str, list[float]] = {"near": [], "far": []}
+    for number in range(3):
+        for name, seconds in times.items():
+            path = directory / f"{name}-{number}.db"
+            shutil.copy(directory / "first.db", path)
+            url = server.database()
+            wire = round_trip_ms if name == "far" else 0
+            way = delayed(directory / f"wire-{name}-{number}", url, wire)
+            with way as far_url, Store.open(path) as store:
+                started = time.perf_counter()
+                sync(store, far_url)
+                seconds.append(time.perf_counter() - started)
+    near, far = (statistics.median(seconds) for seconds in times.values())
+    return {
+        "latency_ms": round_trip_ms,
+        "push_near_s": round(near, 3),
+        "push_far_s": round(far, 3),
+        "ratio_latency": round(far / near, 2),
+    }
 
 
 def _capture(directory: Path, server: _Server, rounds: int) -> dict[str, Any]:
@@ -232,17 +296,21 @@ def _capture(directory: Path, server: _Server, rounds: int) -> dict[str, Any]:
     }
 
 
-def _memory(directory: Path, server: _Server, rows: int) -> dict[str, Any]:
-    """Compare the peak memory of pushing ``rows`` and ten times as many, each in a process."""
+def _memory(directory: Path, server: _Server) -> dict[str, Any]:
+    """Compare the peak memory of pushing some rows and ten times as many, each in a process."""
     peaks = []
-    for factor in (1, 10):
-        path = directory / f"memory-{factor}.db"
-        fill(path, rows * factor)
+    for rows in _MEMORY_ROWS:
+        path = directory / f"memory-{rows}.db"
+        fill_quickly(path, rows)
         command = [sys.executable, "-m", "bench", "push", "--json"]
         command += ["--one", str(path), "--to", server.database()]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         peaks.append(json.loads(done.stdout)["peak_bytes"])
-    return {"peak_mib": [round(p / 2**20, 1) for p in peaks], "ratio_peak": peaks[1] / peaks[0]}
+    return {
+        "memory_rows": list(_MEMORY_ROWS),
+        "peak_mib": [round(p / 2**20, 1) for p in peaks],
+        "ratio_peak": round(peaks[1] / peaks[0], 3),
+    }
 
 
 def _push_and_measure(path: str, url: str) -> dict[str, Any]:
