@@ -51,8 +51,9 @@ class WholeRow:
 
     def as_record(self) -> Record:
         """Give it as the record that a repository takes."""
-        record = self.model()
-        # Setting one attribute after the other costs several times as much.
+        # Without defaults, which would all be replaced. Setting one attribute after the other costs
+        # several times as much.
+        record = self.model(__no_default__=True)
         record.__data__.update(zip(_shape_of(self.model).fields, self.values.values(), strict=True))
         return record
 

@@ -24,7 +24,7 @@ from dynostore.store import Store
 
 Progress = Callable[[int, int | None], None]
 
-_BATCH_RECORDS = 100  # more make Python collect garbage longer than SQLite commits
+_BATCH_RECORDS = 250  # fewer write the same pages of the file again and again
 _BATCH_BYTES = 16 * 1024 * 1024
 
 

@@ -81,7 +81,7 @@ class Prepared:
 
     def records(self, **values: Any) -> list[Any]:
         """Run a ``Model.select()`` of whole rows; give the records that Peewee would give."""
-        return _records(self._query.model, self.run(**values).fetchall())
+        return records_of(self._query.model, self.run(**values).fetchall())
 
 
 def record_of(model: type[RecordT], values: dict[str, Any]) -> RecordT:
@@ -93,7 +93,8 @@ def record_of(model: type[RecordT], values: dict[str, Any]) -> RecordT:
     return record  # type: ignore[no-any-return]
 
 
-def _records(model: type[RecordT], rows: Sequence[Sequence[Any]]) -> list[RecordT]:
+def records_of(model: type[RecordT], rows: Sequence[Sequence[Any]]) -> list[RecordT]:
+    """Make records of a driver's whole rows, in the order of the fields; what Peewee would give."""
     names, readers = _readers_of(model)
     columns = [
         column if kept.issuperset(map(type, column)) else map(python_value, column)

@@ -25,6 +25,7 @@ from dynostore.fields import (
 )
 from dynostore.ids import derived_id
 from dynostore.models.base import Record, checked, checked_row, key_field
+from dynostore.prepared import Prepared, records_of, slot
 
 RecordT = TypeVar("RecordT", bound=Record)
 _Given = tuple[Record, list[Any]]
@@ -147,6 +148,8 @@ class Repository:
     def __init__(self, database: StoreDatabase) -> None:
         self._db = database
         self._texts: dict[tuple[type[Record], int, bool], str] = {}
+        self._gets: dict[tuple[type[Record], bool], Prepared] = {}
+        self._changes: dict[tuple[type[Record], tuple[str, ...]], Prepared] = {}
 
     def put_many(self, records: Iterable[Record]) -> list[Refused]:
         """Write whole records as they are given: times, versions and all.
@@ -248,13 +251,36 @@ class Repository:
         """
         field = key_field(model)
         try:
-            query = model.select().where(field == field.check(key))
+            place = field.check(key)
         except ValueError:  # the drivers raise errors of their own for some text
             raise missing.of(key) from None
-        found = self._first(query.for_update() if lock and self._db.for_update else query)
+        found = self._by_key(model, place, lock=lock)
         if found is None:
             raise missing.of(key)
-        return found  # type: ignore[no-any-return]
+        return found
+
+    def _by_key(self, model: type[RecordT], key: Any, *, lock: bool = False) -> RecordT | None:
+        """Give the record of a key that was checked; see :meth:`_existing`."""
+        lock = lock and self._db.for_update
+        get = self._gets.get((model, lock))
+        field = key_field(model)
+        if get is None:
+            query = model.select().where(field == slot(field))
+            get = Prepared(self._db, query.for_update() if lock else query)
+            self._gets[model, lock] = get
+        with self._db.reading():
+            return next(iter(get.records(**{field.name: key})), None)
+
+    def _change_row(self, model: type[Record], key: Any, changes: dict[str, Any]) -> None:
+        """Give the row of this key other values in some columns, checked ones, by field name."""
+        names = tuple(sorted(changes))
+        change = self._changes.get((model, names))
+        if change is None:
+            field = key_field(model)
+            columns = {name: slot(model._meta.fields[name]) for name in names}
+            change = Prepared(self._db, model.update(columns).where(field == slot(field)))
+            self._changes[model, names] = change
+        change.run(**changes, **{key_field(model).name: key})
 
     def _page(
         self,
@@ -268,6 +294,7 @@ class Repository:
     ) -> Page[Any]:
         """Give a page of a query on one table, newest ``time`` first, then by descending key.
 
+        :param query: for whole rows: a plain ``Model.select()`` with any conditions.
         :param oldest_first: the other way round, keys too.
         :raises InvalidValue: the window is none, or ``after`` is no cursor.
         """
@@ -285,8 +312,10 @@ class Repository:
             else:
                 query = query.where((time <= moment) & ((time < moment) | (key < place)))
         order = (time, key) if oldest_first else (time.desc(), key.desc())
+        query = query.order_by(*order).offset(offset).limit(limit + 1)
+        sql, parameters = self._db.get_sql_context().sql(query).query()
         with self._db.reading():
-            found = [*query.order_by(*order).offset(offset).limit(limit + 1).execute(self._db)]
+            found = records_of(time.model, self._db.execute_sql(sql, parameters).fetchall())
         if len(found) <= limit:
             return Page(found, None)
         last = found[limit - 1]

@@ -12,14 +12,7 @@ from dynostore.fields import utc_now
 from dynostore.ids import derived_id, new_id
 from dynostore.models.base import Record, checked
 from dynostore.models.runs import Run, RunFile
-from dynostore.repositories.base import (
-    Page,
-    Refused,
-    Repository,
-    check_window,
-    cursor_after,
-    parse_cursor,
-)
+from dynostore.repositories.base import Page, Refused, Repository, filtered
 
 # Inside the classes below ``list`` is a verb.
 RunFiles = list[RunFile]
@@ -203,7 +196,7 @@ class RunRepository(Repository):
         )
         try:
             with self._db.writing():
-                Run.insert(row).execute(self._db)
+                self._insert(Run, [row])
         except errors.AlreadyExists as exc:
             raise errors.AlreadyExists(f"there is a run {row['id']!r} already") from exc
         return Run(**row)
@@ -212,11 +205,10 @@ class RunRepository(Repository):
         return self._get(run_id)
 
     def _get(self, run_id: str, *, lock: bool = False) -> Run:
-        query = Run.select().where(Run.id == _known(run_id))
-        run = self._first(query.for_update() if lock and self._db.for_update else query)
+        run = self._by_key(Run, _known(run_id), lock=lock)
         if run is None:
             raise _no_run(run_id)
-        return run  # type: ignore[no-any-return]
+        return run
 
     def resolve(self, prefix: str) -> str:
         return self._full_id(Run, prefix)
@@ -228,7 +220,7 @@ class RunRepository(Repository):
             run = self._get(run_id, lock=True)
             # A clock that was set back must not move updated_at back.
             row["updated_at"] = max(utc_now(), run.updated_at)
-            Run.update(row).where(Run.id == run_id).execute(self._db)
+            self._change_row(Run, run_id, row)
         for name, value in row.items():
             setattr(run, name, value)
         return run
@@ -247,14 +239,8 @@ class RunRepository(Repository):
         after: str | None = None,
         offset: int = 0,
     ) -> Page[Run]:
-        check_window(limit, offset)
-        query = _newest_first(_filtered(Run.select(), status, source, since, until), after)
-        with self._db.reading():
-            runs = [*query.offset(offset).limit(limit + 1).execute(self._db)]
-        if len(runs) <= limit:
-            return Page(runs, None)
-        last = runs[limit - 1]
-        return Page(runs[:limit], cursor_after(last.created_at, last.id))
+        query = filtered(Run.select(), Run.created_at, since, until, status=status, source=source)
+        return self._page(query, Run.created_at, limit=limit, after=after, offset=offset)
 
     def stream(
         self,
@@ -284,8 +270,8 @@ class RunRepository(Repository):
         since: dt.datetime | None = None,
         until: dt.datetime | None = None,
     ) -> int:
+        query = filtered(Run.select(), Run.created_at, since, until, status=status, source=source)
         with self._db.reading():
-            query = _filtered(Run.select(), status, source, since, until)
             return int(query.count(self._db))
 
     def delete(self, run_id: str) -> None:
@@ -329,13 +315,13 @@ class RunRepository(Repository):
         found = None
         with contextlib.suppress(ValueError):  # a name that no file can have
             key = _file_id(run_id, RunFile.filename.check(filename))
-            found = self._first(RunFile.select().where(RunFile.id == key))
+            found = self._by_key(RunFile, key)
         if found is None:
             self.get(run_id)
             raise errors.RunFileNotFound(
                 f"run {run_id!r} has no file {filename!r}", hint=f"dynostore runs show {run_id}"
             )
-        return found  # type: ignore[no-any-return]
+        return found
 
 
 def _known(run_id: str) -> str:
@@ -360,34 +346,3 @@ def _no_run(run_id: str) -> errors.RunNotFound:
     return errors.RunNotFound(
         f"there is no run {run_id!r}", hint="dynostore runs list", run_id=run_id
     )
-
-
-def _filtered(
-    query: Any,
-    status: str | None,
-    source: str | None,
-    since: dt.datetime | None,
-    until: dt.datetime | None,
-) -> Any:
-    wanted = {"status": status, "source": source}
-    for name, value in checked(Run, {k: v for k, v in wanted.items() if v is not None}).items():
-        query = query.where(getattr(Run, name) == value)
-    if since is not None:
-        query = query.where(Run.created_at >= _aware("since", since))
-    if until is not None:
-        query = query.where(Run.created_at < _aware("until", until))
-    return query
-
-
-def _aware(name: str, value: dt.datetime) -> dt.datetime:
-    try:
-        return Run.created_at.check(value)
-    except ValueError as exc:
-        raise errors.InvalidValue(name, str(exc)) from None
-
-
-def _newest_first(query: Any, after: str | None) -> Any:
-    if after is not None:
-        time, key = parse_cursor(after)
-        query = query.where((Run.created_at < time) | ((Run.created_at == time) & (Run.id < key)))
-    return query.order_by(Run.created_at.desc(), Run.id.desc())

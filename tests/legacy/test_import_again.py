@@ -331,8 +331,8 @@ def test_a_child_that_the_door_refuses_costs_its_record_in_both_runs(
 
 
 def test_progress_is_told_after_each_batch(tree: Any, target: Store) -> None:
-    for number in range(230):
+    for number in range(530):
         tree.write(f"runs/m{number:03}/run_state.json", tree.state(f"m{number:03}"))
     told: list[tuple[int, int | None]] = []
     import_from(tree.root, target, progress=lambda done, total: told.append((done, total)))
-    assert told == [(100, None), (200, None), (230, None)]
+    assert told == [(250, None), (500, None), (530, None)]

@@ -16,8 +16,9 @@ from dynostore.importer import import_from
 
 _KILLED_AT = """
 import os, sys
-from dynostore import Store
+from dynostore import Store, importer
 from dynostore.importer import import_from
+importer._BATCH_RECORDS = 20  # several batches of few runs
 left = int(sys.argv[3])
 def count(sql):
     global left
@@ -63,7 +64,7 @@ def fill(tree: Any, runs: int) -> None:
 def test_an_import_killed_at_any_statement_is_completed_by_the_next(
     tree: Any, tmp_path: Path, start_python: Callable[..., Any]
 ) -> None:
-    fill(tree, 120)  # more than one batch
+    fill(tree, 40)
     with Store.open(tmp_path / "whole.db") as store:
         import_from(tree.root, store)
         expected = content_of(store)
@@ -95,7 +96,7 @@ def test_an_import_killed_at_any_statement_is_completed_by_the_next(
 def test_eight_processes_may_import_the_same_tree_into_the_same_new_file(
     tree: Any, tmp_path: Path, start_python: Callable[..., Any]
 ) -> None:
-    fill(tree, 150)
+    fill(tree, 300)
     path = tmp_path / "shared.db"
     processes = [start_python(_IMPORT, tree.root, path) for _ in range(8)]
     for process in processes:
@@ -106,11 +107,11 @@ def test_eight_processes_may_import_the_same_tree_into_the_same_new_file(
         out, err = process.communicate(timeout=120)
         assert (process.returncode, err) == (0, "")
         records, files, differences = json.loads(out)
-        assert records["created"] + records["same"] == 155
-        assert (records["found"], files["found"]) == (156, tree.file_count())
+        assert records["created"] + records["same"] == 305
+        assert (records["found"], files["found"]) == (306, tree.file_count())
         assert differences == 0
         created += records["created"]
-    assert created == 155
+    assert created == 305
     with Store.open(path) as store, Store.open(tmp_path / "alone.db") as alone:
         assert store.check() == []
         import_from(tree.root, alone)
@@ -153,20 +154,20 @@ def test_a_store_that_does_not_hold_what_was_read_is_found_out(
 
 
 def test_a_batch_that_fails_leaves_nothing_of_itself(tree: Any, target: Store) -> None:
-    fill(tree, 120)
+    fill(tree, 270)
     target.database.execute_sql(
-        "CREATE TRIGGER full AFTER INSERT ON imports WHEN (SELECT count(*) FROM imports) > 110 "
+        "CREATE TRIGGER full AFTER INSERT ON imports WHEN (SELECT count(*) FROM imports) > 260 "
         "BEGIN SELECT abs(-9223372036854775808); END"
     )
     with pytest.raises(DynostoreError, match="integer overflow"):
         import_from(tree.root, target)
     stored = target.runs.count()
-    assert 0 < stored < 125
+    assert 0 < stored < 275
     assert target.imports.count() == stored
     target.database.execute_sql("DROP TRIGGER full")
     report = import_from(tree.root, target)
     assert report.records.same == stored
-    assert target.runs.count() == 125
+    assert target.runs.count() == 275
 
 
 def test_the_source_is_not_touched(tree: Any, target: Store) -> None:
