@@ -11,10 +11,12 @@ from dynostore.cli._options import comma_separated, examples, in_utc
 from dynostore.cli._output import print_item, progress
 from dynostore.cli._session import Group, Session
 from dynostore.cli._tables import Column, print_table
+from dynostore.cli.sync_conflicts import conflicts
+from dynostore.cli.sync_rejects import rejects
 from dynostore.config import mask
 
 if TYPE_CHECKING:
-    from dynostore.sync import SyncStatus
+    from dynostore.sync import SyncReport, SyncStatus
 
 _COLUMNS = (
     Column("name", "table"),
@@ -56,9 +58,9 @@ _COLUMNS = (
 def sync(ctx: click.Context, /, to: str | None, **options: Any) -> int:
     """Send what changed to the shared Postgres, or bring what changed there.
 
-    On a new machine --direction pull makes the whole file from the server. The server is found by --to, DYNOSTORE_REMOTE, POSTGRES_HOST and its like, or the profile's
-    "remote". A sync that was interrupted is finished by the next one; one that has nothing to do
-    changes nothing.
+    On a new machine --direction pull makes the whole file from the server. The server is found by
+    --to, DYNOSTORE_REMOTE, POSTGRES_HOST and its like, or the profile's "remote". A sync that was
+    interrupted is finished by the next one; one that has nothing to do changes nothing.
 
     Exits with 3 when this run found new conflicts or rejected rows, with 5 when another sync of
     this store is running, with 75 when the server cannot be reached.
@@ -68,6 +70,10 @@ def sync(ctx: click.Context, /, to: str | None, **options: Any) -> int:
     if to is not None:
         raise click.UsageError("--to goes with sync itself")
     return 0
+
+
+for _command in (conflicts, rejects):
+    sync.add_command(_command)
 
 
 def _sync(session: Session, to: str | None, options: dict[str, Any]) -> int:
@@ -90,8 +96,15 @@ def _sync(session: Session, to: str | None, options: dict[str, Any]) -> int:
         columns = [column for column in _COLUMNS if column.key != unused]
         print_table(report.to_json()["tables"], columns)
     if report.exit_code:
-        session.note("some rows need a look: dynostore sync status")
+        session.note(_advice(report))
     return report.exit_code
+
+
+def _advice(report: SyncReport) -> str:
+    commands = ["dynostore sync status"]
+    commands += ["dynostore sync conflicts"] * any(t.conflicts for t in report.tables)
+    commands += ["dynostore sync rejects"] * any(t.rejected for t in report.tables)
+    return f"some rows need a look: {', '.join(commands)}"
 
 
 @sync.command(
