@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import random
@@ -560,3 +561,19 @@ def proxy(remote: Remote) -> Iterator[Proxy]:
 def dice() -> random.Random:
     """Give the test's random numbers, the same in every run."""
     return random.Random(20250101)
+
+
+@pytest.fixture(scope="session")
+def model() -> Any:
+    """Give the package ``tests/sync/model``, which a test module cannot import, as a whole."""
+    package = Path(__file__).with_name("model")
+    spec = importlib.util.spec_from_file_location(
+        "tests.sync.model", package / "__init__.py", submodule_search_locations=[str(package)]
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    importlib.import_module("tests.sync.model.histories")
+    return module
