@@ -114,6 +114,7 @@ def test_eight_processes_write_while_it_is_pushed(rows: int, synced: Any, check:
     while any(writer.poll() is None for writer in writers):
         codes.append(synced.sync(rows=rows).exit_code)
     assert [writer.wait() for writer in writers] == [0] * 8
+    assert (synced.rejects(), synced.conflicts()) == ({}, [])
     assert set(codes) == {0}
     assert synced.sync(rows=rows).exit_code == 0
     check.all(synced)
