@@ -26,6 +26,7 @@ __all__ = [
     "DEFAULT_URL",
     "Place",
     "Settings",
+    "find_remote",
     "is_postgres",
     "locate",
     "locate_remote",
@@ -144,7 +145,27 @@ def locate_remote(
     ``POSTGRES_DB``, ``POSTGRES_USER``, ``POSTGRES_PASSWORD`` and ``POSTGRES_SSL_MODE`` (``prefer``
     by default), the profile's ``remote``.
 
-    :raises ConfigError: none of them is set.
+    :raises ConfigError: none of them is set, or one that is cannot be used.
+    """
+    found = find_remote(url, profile=profile, config=config, environ=environ)
+    if found is None:
+        raise ConfigError(
+            "no shared server is configured",
+            hint="set DYNOSTORE_REMOTE, or: dynostore sync --to postgresql://user@host/database",
+        )
+    return found
+
+
+def find_remote(
+    url: str | None = None,
+    *,
+    profile: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Place | None:
+    """Find out where the shared server is, as :func:`locate_remote` does; None: nowhere.
+
+    :raises ConfigError: what says where it is cannot be used.
     """
     profiles = _Profiles.read(config)
     chosen = profiles.get(profile)
@@ -157,10 +178,7 @@ def locate_remote(
         return Place(compose_postgres(environ), "POSTGRES_HOST", settings)
     if "remote" in chosen:
         return Place(chosen["remote"], f"profile in {profiles.path}", settings)
-    raise ConfigError(
-        "no shared server is configured",
-        hint="set DYNOSTORE_REMOTE, or: dynostore sync --to postgresql://user@host/database",
-    )
+    return None
 
 
 @dataclasses.dataclass(frozen=True)

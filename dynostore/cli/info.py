@@ -11,6 +11,7 @@ from dynostore import __version__, errors
 from dynostore.cli._options import examples
 from dynostore.cli._output import print_item
 from dynostore.cli._session import Command, Session
+from dynostore.config import find_remote
 from dynostore.inventory import take_inventory
 
 
@@ -47,10 +48,11 @@ def info(session: Session) -> None:
 
 def _remote(session: Session) -> dict[str, str] | None:
     try:
-        place = session.remote()
-    except errors.ConfigError:
+        place = find_remote(profile=session.profile, config=session.config)
+    except errors.ConfigError as exc:
+        session.warn(exc.message)
         return None
-    return {"url": place.shown, "found_by": place.source}
+    return {"url": place.shown, "found_by": place.source} if place else None
 
 
 def _for_people(facts: dict[str, Any]) -> dict[str, Any]:

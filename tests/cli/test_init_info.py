@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Callable
@@ -113,6 +114,16 @@ def test_info_masks_passwords_everywhere(
     remote = call("--json", "info").item["remote"]
     assert remote["found_by"] == "POSTGRES_HOST"
     assert ":***@db.example" in remote["url"]
+
+
+def test_info_warns_of_a_shared_server_that_cannot_be(
+    call: Callable[..., Any], three_runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTGRES_HOST", "db.example")
+    monkeypatch.setenv("POSTGRES_SSL_MODE", "maybe")
+    done = call("--json", "info")
+    assert (done.code, done.item["remote"]) == (0, None)
+    assert "POSTGRES_SSL_MODE: 'maybe' is none of" in json.loads(done.err)["warning"]
 
 
 def test_info_never_upgrades(call: Callable[..., Any], workplace: Path) -> None:

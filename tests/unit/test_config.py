@@ -253,8 +253,10 @@ def test_postgres_host_may_be_an_address_or_a_socket_directory(host: str) -> Non
     [("POSTGRES_PORT", "x"), ("POSTGRES_PORT", "٣"), ("POSTGRES_SSL_MODE", "yes")],
 )
 def test_a_bad_postgres_variable_is_named(variable: str, value: str) -> None:
-    with pytest.raises(ConfigError, match=f"{variable}: "):
-        config.locate_remote(environ={"POSTGRES_HOST": "h", variable: value}, config=os.devnull)
+    for find in (config.locate_remote, config.find_remote):
+        with pytest.raises(ConfigError, match=f"{variable}: "):
+            find(environ={"POSTGRES_HOST": "h", variable: value}, config=os.devnull)
+    assert config.find_remote(environ={variable: value}, config=os.devnull) is None
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2", "POSTGRESQL"])
