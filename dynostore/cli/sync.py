@@ -13,6 +13,7 @@ from dynostore.cli._session import Group, Session
 from dynostore.cli._tables import Column, print_table
 from dynostore.cli.sync_conflicts import conflicts
 from dynostore.cli.sync_rejects import rejects
+from dynostore.cli.sync_server import fork, purge
 from dynostore.config import mask
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ _COLUMNS = (
     help="Only these, and the tables that they refer to.",
 )
 @click.option("--skip", metavar="NAME,...", callback=comma_separated, help="All but these.")
+@click.option("--full", is_flag=True, help="First compare every key that this file knows.")
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Accept a server that is another one, or forgot this file: every row is sent anew.",
+)
 @click.pass_context
 def sync(ctx: click.Context, /, to: str | None, **options: Any) -> int:
     """Send what changed to the shared Postgres, or bring what changed there.
@@ -72,7 +79,7 @@ def sync(ctx: click.Context, /, to: str | None, **options: Any) -> int:
     return 0
 
 
-for _command in (conflicts, rejects):
+for _command in (conflicts, rejects, fork, purge):
     sync.add_command(_command)
 
 

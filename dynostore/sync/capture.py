@@ -150,10 +150,10 @@ def _capture(writer: sqlite3.Connection, table: Table) -> None:
         " ON CONFLICT (name) DO UPDATE SET triggers_hash = excluded.triggers_hash",
         (table.name, _hash(_triggers(table)), json.dumps([c.name for c in table.columns])),
     )
-    _log_whole_table(writer, table)
+    log_whole_table(writer, table)
 
 
-def _log_whole_table(writer: sqlite3.Connection, table: Table) -> None:
+def log_whole_table(writer: sqlite3.Connection, table: Table) -> None:
     """Log every row, and every one that the server has and the file has not.
 
     Of those that were synced before nobody knows whether they changed (``s``): where the server has

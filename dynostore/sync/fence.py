@@ -162,7 +162,7 @@ def _file_is_a_copy(
     if node.token is not None and not any(server.has_batch(node.node_id, t) for t in tokens if t):
         raise IdentityMismatch(
             f"{server.place.shown}: has forgotten what it agreed on with this file",
-            hint="start from a new file, or ask for the server's backups",
+            hint="ask for the server's backups, or send everything anew: dynostore sync --adopt",
             node_id=node.node_id,
         )
     _finish(local, server, node, pending, reports)

@@ -333,6 +333,8 @@ class Pull:
 
     def _drop_given_up(self) -> None:
         """Take the server's version of what people gave up."""
+        if not something_is_wished(self._local, self._scope):
+            return
         dropping = Dropping(self._local, self._server, self._scope)
         dropping.run()
         for name, rows in dropping.received.items():

@@ -25,8 +25,10 @@ from dynostore.sync.batches import Limits
 from dynostore.sync.capture import install
 from dynostore.sync.changes import FileRebuilt, LocalFile, require_file
 from dynostore.sync.fence import pass_fence
+from dynostore.sync.fork import forget_server
 from dynostore.sync.pull import Pull
 from dynostore.sync.push import Progress, Push, TableReport
+from dynostore.sync.reconcile import reconcile
 from dynostore.sync.rejects import retry_after_upgrade
 from dynostore.sync.server import Server
 from dynostore.sync.statements import TOKEN_MOVED
@@ -93,6 +95,8 @@ def sync(
     direction: Direction = "push",
     tables: Sequence[str] = (),
     skip: Sequence[str] = (),
+    full: bool = False,
+    adopt: bool = False,
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> SyncReport:
@@ -107,6 +111,9 @@ def sync(
     :param direction: ``push``, ``pull`` or ``both``: first push, then pull.
     :param tables: only these, and the tables that they refer to; all where none is named.
     :param skip: all but these.
+    :param full: first compare every key that this file knows with the server.
+    :param adopt: accept a server that is not the one that the file was synced with, or that has
+        forgotten it: the file becomes a new node, and sends every row as in a first sync.
     :param limits: rows and bytes of a batch.
     :return: rows sent, received, adopted, in conflict and set aside, per table.
     :raises SyncRunning: another sync of this file is running.
@@ -133,7 +140,7 @@ def sync(
         local = LocalFile(file.path, file.settings, described)
         try:
             with translated(file.shown):
-                plan = _Plan(direction, scope, limits or Limits(), progress)
+                plan = _Plan(direction, scope, limits or Limits(), progress, full, adopt)
                 reports = _with_patience(local, place, plan)
         except errors.DynostoreError as exc:
             local.note_error(exc.message)
@@ -152,6 +159,8 @@ class _Plan:
     scope: list[Table]
     limits: Limits
     progress: Progress | None
+    full: bool
+    adopt: bool
 
     def carry_out(self, local: LocalFile, server: Server, reports: dict[str, TableReport]) -> None:
         """Push and pull. What a pull had to leave to the server is pushed, and pulled once more."""
@@ -175,8 +184,7 @@ def _with_patience(local: LocalFile, place: config.Place, plan: _Plan) -> dict[s
             install(local)
             retry_after_upgrade(local)
             server.connect()
-            server.ensure(local.journal.node().server_id)
-            pass_fence(local, server, reports)
+            _meet(local, server, plan, reports)
             plan.carry_out(local, server, reports)
             return reports
         except FileRebuilt:
@@ -198,6 +206,21 @@ def _with_patience(local: LocalFile, place: config.Place, plan: _Plan) -> dict[s
         finally:
             server.close()
     raise AssertionError("unreachable")
+
+
+def _meet(local: LocalFile, server: Server, plan: _Plan, reports: dict[str, TableReport]) -> None:
+    """Make sure that this is the server, set it up, and find out what happened since last time."""
+    try:
+        server.ensure(local.journal.node().server_id)
+        pass_fence(local, server, reports)
+    except errors.IdentityMismatch:
+        if not plan.adopt:
+            raise
+        forget_server(local)
+        server.ensure(None)
+        pass_fence(local, server, reports)
+    if plan.full:
+        reconcile(local, server, token=local.journal.node().token, restored_at=None)
 
 
 def _is_worth_a_try(exc: BaseException) -> bool:

@@ -78,18 +78,18 @@ class Server(Session):
         if not self._has_all_steps():
             with self.guard.patient(_SETUP_PATIENCE), self._answering():
                 Migrator(self.database).ensure()
-        if not self._has_sync_schema():
+        if not self.has_sync_schema():
             self._in_setup(self._create_sync_schema)
         if self._unattached():
             self._in_setup(self._attach)
         return self.identity()
 
     def _require(self, expected: str) -> None:
-        found = self.identity().id if self._has_sync_schema() else None
+        found = self.identity().id if self.has_sync_schema() else None
         if found != expected:
             raise errors.IdentityMismatch(
                 f"{self.place.shown}: is not the server that this file was synced with",
-                hint="sync with the right server, or start from a new file",
+                hint="sync with the right server, or accept this one: dynostore sync --adopt",
                 server_id=found,
                 expected=expected,
             )
@@ -112,7 +112,8 @@ class Server(Session):
             )
         return ServerIdentity(row[0], row[1], row[3])
 
-    def _has_sync_schema(self) -> bool:
+    def has_sync_schema(self) -> bool:
+        """Tell whether anybody ever synced with this server."""
         return self._has_table("dynostore_sync.server")
 
     def _has_all_steps(self) -> bool:
@@ -137,7 +138,7 @@ class Server(Session):
             raise
 
     def _create_sync_schema(self) -> None:
-        if self._has_sync_schema():
+        if self.has_sync_schema():
             return
         script = importlib.resources.files(__package__).joinpath("server.sql")
         self.execute(script.read_text(encoding="utf-8"))

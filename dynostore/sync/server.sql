@@ -65,7 +65,11 @@ CREATE INDEX ON dynostore_sync.archive (rev);
 -- people fail at commit; a sequence without the lock would let readers pass by numbers whose
 -- transactions commit later.
 CREATE SEQUENCE dynostore_sync.seq;
-CREATE TABLE dynostore_sync.tick (seq bigint PRIMARY KEY);
+CREATE TABLE dynostore_sync.tick (
+    seq bigint PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX ON dynostore_sync.tick (at);
 CREATE TABLE dynostore_sync.touched (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tbl regclass NOT NULL
@@ -85,7 +89,7 @@ BEGIN
     IF n IS NULL THEN
         PERFORM pg_advisory_xact_lock(1685679727, 1);  -- 'dyno'
         n := nextval('dynostore_sync.seq');
-        INSERT INTO dynostore_sync.tick VALUES (n);
+        INSERT INTO dynostore_sync.tick (seq) VALUES (n);
         PERFORM set_config('dynostore_sync.seq', n::text, true);
     END IF;
     RETURN n;

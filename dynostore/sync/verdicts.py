@@ -114,6 +114,7 @@ class Exceptions:
         for table, key, revision, node in incoming.withdrawn:
             note_conflict(writer, table, key, "parent", revision, node=node)
         outcome.rejected += len(incoming.unfit)
+        outcome.woken += incoming.logged
         return outcome
 
     def _agree(

@@ -42,62 +42,60 @@ def compared(table: Table, *, deep: bool) -> tuple[Column, ...]:
 
 
 class Here:
-    """What the file holds, and what it remembers of the server; a context.
+    """What the file holds, and what it remembers of the server; to be closed.
 
-    :ivar reader: a connection of its own, with bytes for text. ``temp.waiting`` there lists what
-        waits to be sent or was set aside, ``temp.suspect`` the keys to look at more closely.
+    Pages of rows are read ahead in a thread, on a connection of its own. The other connection has
+    ``temp.waiting``, what waits to be sent or was set aside, and ``temp.suspect``, the keys to look
+    at more closely.
     """
 
     def __init__(self, file: SqliteFile) -> None:
-        self.reader = sqlite3.connect(
-            file.path,
-            timeout=file.settings.busy_timeout_s,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        self.reader.text_factory = bytes
+        self._pages = _connected(file)
+        self._notes = _connected(file)
         self._with_base: dict[str, int] = {}
-        self.reader.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        self.reader.execute(
-            "CREATE TEMP TABLE waiting (tbl TEXT, key TEXT, why TEXT, PRIMARY KEY (tbl, key))"
-            " WITHOUT ROWID"
-        )
-        self.reader.execute(
-            "CREATE TEMP TABLE suspect (tbl TEXT, key TEXT, PRIMARY KEY (tbl, key)) WITHOUT ROWID"
-        )
-
-    def was_synced(self) -> bool:
-        """Tell whether the file knows a server."""
-        made = self.reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'sync_meta'")
-        if made.fetchone() is None:
-            return False
-        known = self.reader.execute("SELECT 1 FROM sync_meta WHERE server_id IS NOT NULL")
-        return known.fetchone() is not None
+        for name, more in (("waiting", "why TEXT, "), ("suspect", "")):
+            self._notes.execute(
+                f"CREATE TEMP TABLE {name} (tbl TEXT, key TEXT, {more}PRIMARY KEY (tbl, key))"
+                " WITHOUT ROWID"
+            )
 
     def close(self) -> None:
         """End it, and the view with it."""
-        self.reader.close()
+        self._pages.close()
+        self._notes.close()
 
     @contextlib.contextmanager
     def view(self) -> Iterator[None]:
         """Hold one view of the file, with what waits in it."""
-        self.reader.execute("BEGIN")
+        self._pages.execute("BEGIN")
+        self._pages.execute("SELECT 1 FROM sync_meta").fetchone()
+        # A moment later: of a row that was changed in between it is known that it waits.
+        self._notes.execute("BEGIN")
         try:
-            self.reader.execute("DELETE FROM temp.waiting")
-            self.reader.execute(
+            self._notes.execute("DELETE FROM temp.waiting")
+            self._notes.execute(
                 "INSERT INTO temp.waiting SELECT tbl, key, 'set aside' FROM sync_reject"
             )
-            self.reader.execute(
+            self._notes.execute(
                 "INSERT OR IGNORE INTO temp.waiting SELECT tbl, key, 'unsent' FROM sync_log"
                 " WHERE tbl IS NOT NULL"
             )
             yield
         finally:
-            self.reader.execute("ROLLBACK")
+            self._notes.execute("COMMIT")
+            self._pages.execute("COMMIT")
+
+    def was_synced(self) -> bool:
+        """Tell whether the file knows a server."""
+        made = self._notes.execute("SELECT 1 FROM sqlite_master WHERE name = 'sync_meta'")
+        if made.fetchone() is None:
+            return False
+        known = self._notes.execute("SELECT 1 FROM sync_meta WHERE server_id IS NOT NULL")
+        return known.fetchone() is not None
 
     def waiting(self, table: Table) -> dict[str, int]:
         """Count the keys that wait, by reason."""
-        rows = self.reader.execute(
+        rows = self._notes.execute(
             "SELECT why, count(*) FROM temp.waiting WHERE tbl = ? GROUP BY why", (table.name,)
         )
         return {why.decode(): count for why, count in rows}
@@ -105,7 +103,7 @@ class Here:
     def waits(self, table: Table, key: bytes) -> bool:
         """Tell whether a key waits to be sent, or was set aside."""
         # A key that is no UTF-8 was set aside as it is shown.
-        found = self.reader.execute(
+        found = self._notes.execute(
             "SELECT 1 FROM temp.waiting WHERE tbl = ? AND key IN (CAST(? AS TEXT), ?)",
             (table.name, key, key.decode("utf-8", "replace")),
         )
@@ -113,19 +111,19 @@ class Here:
 
     def cursors(self) -> dict[str, int]:
         """Give the number up to which each table was pulled."""
-        rows = self.reader.execute("SELECT name, cursor FROM sync_table")
+        rows = self._notes.execute("SELECT name, cursor FROM sync_table")
         return {name.decode(): cursor for name, cursor in rows}
 
     def has_graves(self, table: Table) -> bool:
         """Tell whether there are bases without a row, once all pages of ``rows`` were read."""
-        [(bases,)] = self.reader.execute(
+        [(bases,)] = self._notes.execute(
             "SELECT count(*) FROM sync_base WHERE tbl = ?", (table.name,)
         )
         return int(bases) > self._with_base.get(table.name, 0)
 
     def suspect(self, table: Table, keys: Iterable[bytes]) -> None:
         """List keys, for a closer look."""
-        self.reader.executemany(
+        self._notes.executemany(
             "INSERT OR IGNORE INTO temp.suspect VALUES (?, CAST(? AS TEXT))",
             [(table.name, key) for key in keys],
         )
@@ -134,7 +132,7 @@ class Here:
         """Give the listed keys in parts."""
         last, after = b"", ">="
         while True:
-            page = self.reader.execute(
+            page = self._notes.execute(
                 f"SELECT key FROM temp.suspect WHERE tbl = ? AND key {after} CAST(? AS TEXT)"
                 " ORDER BY key LIMIT ?",
                 (table.name, last, rows),
@@ -153,10 +151,11 @@ class Here:
             f" WHERE typeof(t.{table.key.quoted}) = 'text' AND t.{table.key.quoted}"
         )
         self._with_base[table.name] = 0
-        pages = _Pages(self.reader, f"t.{table.key.quoted}", columns, source)
-        for lines, with_base in pages.read():
-            self._with_base[table.name] += with_base
-            yield lines
+        pages = _Pages(self._pages, f"t.{table.key.quoted}", columns, source)
+        with ReadAhead.of(pages.read()) as ahead:
+            for lines, with_base in ahead:
+                self._with_base[table.name] += with_base
+                yield lines
 
     def graves(self, table: Table) -> Iterator[Lines]:
         """Give pages of the bases without a row: what was deleted."""
@@ -165,7 +164,7 @@ class Here:
             f" FROM {table.quoted} t WHERE t.{table.key.quoted} = b.key)"
             f" AND b.tbl = {literal(table.name)} AND b.key"
         )
-        return (lines for lines, _ in _Pages(self.reader, "b.key", (), source).read())
+        return (lines for lines, _ in _Pages(self._pages, "b.key", (), source).read())
 
     def find(
         self, table: Table, keys: Sequence[bytes], columns: Sequence[Column]
@@ -178,16 +177,28 @@ class Here:
         sql = _carefully(f"t.{table.key.quoted}", columns, source)
         rows, bases = {}, {}
         for key in keys:
-            for row in self.reader.execute(
+            for row in self._notes.execute(
                 f"{sql} WHERE t.{table.key.quoted} = CAST(? AS TEXT)", (key,)
             ):
                 rows[key] = Line.of(_line(row))
-            for revision, seq in self.reader.execute(
+            for revision, seq in self._notes.execute(
                 "SELECT revision, seq FROM sync_base WHERE tbl = ? AND key = CAST(? AS TEXT)",
                 (table.name, key),
             ):
                 bases[key] = (revision, seq)
         return rows, bases
+
+
+def _connected(file: SqliteFile) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        file.path,
+        timeout=file.settings.busy_timeout_s,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.text_factory = bytes
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    return connection
 
 
 class _Pages:
@@ -368,10 +379,7 @@ class There:
     def _read(self, select: str) -> Iterator[Lines]:
         sql = f"COPY ({select}) TO STDOUT"
         with ReadAhead[Lines](lambda put: self._copy(sql, _Chunks(put))) as chunks:
-            for chunk in chunks:
-                lines = b"".join(chunk).split(b"\n")
-                lines.pop()  # what stands behind the last newline
-                yield lines
+            yield from chunks
 
     def _copy(self, sql: str, chunks: _Chunks) -> None:
         with self._server.connection.cursor() as cursor:
@@ -413,5 +421,7 @@ class _Chunks:
     def end(self) -> None:
         """Pass on what is left."""
         if self._lines:
-            self._put(self._lines)
+            lines = b"".join(self._lines).split(b"\n")
+            lines.pop()  # what stands behind the last newline
+            self._put(lines)
             self._lines, self._bytes = [], 0

@@ -1,0 +1,64 @@
+"""Gives a file another identity on purpose, or makes it forget a server that is no longer known."""
+
+from __future__ import annotations
+
+import uuid
+
+from dynostore import config
+from dynostore.database import require_psycopg2
+from dynostore.driver_errors import translated
+from dynostore.models import REPLICATED
+from dynostore.store import Store
+from dynostore.sync.alone import alone
+from dynostore.sync.capture import install, log_whole_table
+from dynostore.sync.changes import LocalFile, require_file
+from dynostore.sync.fence import become_another, pass_fence
+from dynostore.sync.server import Server
+from dynostore.sync.tables import describe
+
+
+def fork(store: Store, remote: str | config.Place) -> str:
+    """Make a file a node of its own; it keeps its rows, its unsent changes and what it knows.
+
+    For a copy that is to live on beside its original. A copy that merely syncs finds out by itself.
+
+    :return: the new node's id.
+    :raises SyncRunning: a sync of this file is running.
+    :raises RemoteUnavailable: nothing changed; try again.
+    :raises IdentityMismatch: this is not the server that the file was synced with.
+    """
+    require_psycopg2()
+    place = config.Place(remote, "argument") if isinstance(remote, str) else remote
+    file = require_file(store)
+    with alone(file), translated(file.shown):
+        local = LocalFile(file.path, file.settings, describe(REPLICATED))
+        server = Server(place, local.tables)
+        try:
+            install(local)
+            with translated(place.shown):
+                server.connect()
+                server.ensure(local.journal.node().server_id)
+                # Under the old name first: what died on its way is found there.
+                pass_fence(local, server, {})
+                become_another(local, server, local.journal.node())
+            return local.journal.node().node_id
+        finally:
+            server.close()
+            local.close()
+
+
+def forget_server(local: LocalFile) -> None:
+    """Make the next sync a first one, on whatever server: a new node, and every row to be sent.
+
+    What is equal there is adopted, what differs is judged as another node's. Open conflicts stay
+    listed; what was set aside is tried again.
+    """
+    with local.writing() as writer:
+        for table in ("sync_base", "sync_history", "sync_pending", "sync_log", "sync_reject"):
+            writer.execute(f"DELETE FROM {table}")
+        writer.execute("UPDATE sync_table SET cursor = 0")
+        local.journal.set_identity(
+            node_id=str(uuid.uuid4()), server_id=None, incarnation=None, token=None
+        )
+        for known in local.tables.values():
+            log_whole_table(writer, known)

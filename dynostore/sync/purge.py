@@ -1,0 +1,117 @@
+"""Removes old tombstones and archived versions from the server, and says who would miss them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from typing import Any
+
+from dynostore import config
+from dynostore.database import require_psycopg2
+from dynostore.driver_errors import translated
+from dynostore.errors import InvalidValue, SchemaError
+from dynostore.fields import utc_now
+from dynostore.models import REPLICATED
+from dynostore.sync.server import Server
+from dynostore.sync.tables import describe
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftBehind:
+    """A node that has not seen all that is purged: it compares every key before its next pull."""
+
+    node_id: str
+    name: str
+    last_seen: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class Purge:
+    """What a purge removes, or would.
+
+    :ivar done: False: nothing was removed.
+    :ivar horizon: the number up to which deletions are forgotten.
+    """
+
+    done: bool
+    before: dt.datetime
+    horizon: int
+    tombstones: int
+    archived: int
+    left_behind: list[LeftBehind]
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all of it with stable keys."""
+        return dataclasses.asdict(self)
+
+
+def purge(remote: str | config.Place, before: dt.datetime, *, dry_run: bool = False) -> Purge:
+    """Forget deletions and replaced versions from before a moment, for good.
+
+    A node that was last here before the horizon loses nothing: its next pull compares every key, so
+    that what was deleted does not come back, and takes longer for it once.
+
+    :param before: an aware time, of the server's clock.
+    :param dry_run: count only.
+    :raises InvalidValue: the moment lies ahead, or has no zone.
+    :raises SchemaError: nobody ever synced with this server.
+    :raises AccessDenied: these credentials may not delete there.
+    """
+    require_psycopg2()
+    if before.tzinfo is None or before > utc_now():
+        raise InvalidValue("before", f"{before} is no moment of the past, with its zone")
+    place = config.Place(remote, "argument") if isinstance(remote, str) else remote
+    server = Server(place, describe(REPLICATED))
+    with translated(place.shown):
+        try:
+            server.connect()
+            if not server.has_sync_schema():
+                raise SchemaError(f"{place.shown}: nobody has synced with this server yet")
+            server.execute("BEGIN")
+            try:
+                found = _count(server, before)
+                if not dry_run:
+                    _remove(server, found)
+                    server.execute("COMMIT")
+                return dataclasses.replace(found, done=not dry_run)
+            finally:
+                server.rollback()
+        finally:
+            server.close()
+
+
+def _count(server: Server, before: dt.datetime) -> Purge:
+    [(horizon,)] = server.execute(
+        "SELECT greatest((SELECT horizon FROM dynostore_sync.server FOR UPDATE),"
+        " (SELECT coalesce(max(seq), 0) FROM dynostore_sync.tick WHERE at < %s))",
+        (before,),
+    )
+    [(tombstones, archived)] = server.execute(
+        "SELECT (SELECT count(*) FROM dynostore_sync.tombstone WHERE seq <= %s),"
+        " (SELECT count(*) FROM dynostore_sync.archive WHERE at < %s)",
+        (horizon, before),
+    )
+    return Purge(False, before, horizon, tombstones, archived, nodes_behind(server, horizon))
+
+
+def nodes_behind(server: Server, number: int) -> list[LeftBehind]:
+    """Give the nodes whose knowledge of the server ends before a number, the oldest first."""
+    rows = server.execute(
+        "SELECT n.id::text, n.name, n.last_seen FROM dynostore_sync.node n"
+        " LEFT JOIN dynostore_sync.node_history h ON h.node = n.id AND h.token = n.token"
+        " WHERE coalesce(h.seq, 0) < %s ORDER BY n.last_seen, n.id",
+        (number,),
+    )
+    return [LeftBehind(*row) for row in rows]
+
+
+def _remove(server: Server, found: Purge) -> None:
+    server.execute("UPDATE dynostore_sync.server SET horizon = %s", (found.horizon,))
+    server.execute("DELETE FROM dynostore_sync.tombstone WHERE seq <= %s", (found.horizon,))
+    server.execute("DELETE FROM dynostore_sync.archive WHERE at < %s", (found.before,))
+    # The greatest number stays, whatever its age: it is where the clock stands.
+    server.execute(
+        "DELETE FROM dynostore_sync.tick WHERE seq < %s"
+        " AND seq < (SELECT max(seq) FROM dynostore_sync.tick)",
+        (found.horizon,),
+    )
