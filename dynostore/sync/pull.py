@@ -105,7 +105,7 @@ class Pull:
                 if cursors[table.name].columns != table.column_names
             }
             rows, tombstones = self._changed(windows)
-            if rows or tombstones or something_is_wished(self._local, self._scope):
+            if compared or rows or tombstones or something_is_wished(self._local, self._scope):
                 self._turn_token(high)
                 for table in self._scope:
                     if table.name in rows:
