@@ -42,17 +42,20 @@ class _Slot:
     convert: Callable[[Any], Any] | None
 
 
-def slot(field: Any) -> peewee.Value:
-    """Stand in a query for a value of this field, which :meth:`Prepared.run` is given."""
+def slot(field: Any, name: str | None = None) -> peewee.Value:
+    """Stand in a query for a value of this field, which :meth:`Prepared.run` is given.
+
+    :param name: what it is given as; the field's name by default.
+    """
     # A checked value of these types is what the drivers take.
     convert = None if _kept_type(field) else field.db_value
     # converter=False: Peewee must leave the slot alone.
-    return peewee.Value(_Slot(field.name, convert), converter=False)
+    return peewee.Value(_Slot(name or field.name, convert), converter=False)
 
 
-def limit_slot() -> peewee.Value:
-    """Stand in a query for the number of rows, which :meth:`Prepared.run` is given as ``limit``."""
-    return peewee.Value(_Slot("limit", None), converter=False)
+def limit_slot(name: str = "limit") -> peewee.Value:
+    """Stand in a query for a number of rows, which :meth:`Prepared.run` is given by this name."""
+    return peewee.Value(_Slot(name, None), converter=False)
 
 
 class Prepared:

@@ -1,59 +1,43 @@
-"""What all repositories share: bulk writing of whole records, pages, ids by their beginning."""
+"""What all repositories share: whole records in bulk, one row, pages, ids by their beginning."""
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import datetime as dt
 import itertools
-import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import peewee
 
 from dynostore import errors
 from dynostore.database import StoreDatabase
-from dynostore.fields import (
-    ReferenceField,
-    UtcTimeField,
-    UuidField,
-    WholeNumberField,
-    check_text,
-    time_text,
-)
+from dynostore.fields import ReferenceField, UuidField, check_text
 from dynostore.ids import derived_id
-from dynostore.models.base import Record, checked, checked_row, key_field
-from dynostore.prepared import Prepared, records_of, slot
+from dynostore.models.base import Record, checked_row, key_field
+from dynostore.prepared import Prepared, limit_slot, records_of, slot
+from dynostore.repositories.pages import Page as Page
+from dynostore.repositories.pages import (
+    beyond,
+    in_order,
+    page_of,
+    parse_place,
+    wanted,
+    with_filters,
+)
+from dynostore.repositories.pages import check_window as check_window
+from dynostore.repositories.pages import cursor_after as cursor_after
+from dynostore.repositories.pages import filtered as filtered
+from dynostore.repositories.pages import parse_cursor as parse_cursor
 
 RecordT = TypeVar("RecordT", bound=Record)
 _Given = tuple[Record, list[Any]]
 """A record and its checked values, as the driver takes them, in the order of its fields."""
 
 _BATCH_RECORDS = 500
-_MAX_WINDOW = 1_000_000_000
 _LAST_CHARACTER = "\U0010ffff"
 _STATEMENT_ROWS = (128, 32, 8, 1)
 """How many rows one statement writes: the largest that fits, so that few texts are kept."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Page(Generic[RecordT]):
-    """One page of a list.
-
-    :ivar items: the records, in the list's order.
-    :ivar next: give it as ``after`` to get the next page; None on the last one.
-    """
-
-    items: list[RecordT]
-    next: str | None
-
-    def __iter__(self) -> Iterator[RecordT]:
-        return iter(self.items)
-
-    def __len__(self) -> int:
-        return len(self.items)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,37 +48,6 @@ class Refused:
     reason: str
 
 
-def cursor_after(created_at: dt.datetime, key: str) -> str:
-    """Give the opaque mark of a place in a list ordered by time and key."""
-    text = json.dumps([time_text(created_at), key], separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def parse_cursor(cursor: str) -> tuple[dt.datetime, str]:
-    """Give back what :func:`cursor_after` was given.
-
-    :raises InvalidValue: not a cursor.
-    """
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        time, key = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
-        return UtcTimeField().check(dt.datetime.fromisoformat(time)), check_text(key)
-    except (AttributeError, TypeError, ValueError):
-        raise errors.InvalidValue("after", f"{cursor!r} is not a cursor of this list") from None
-
-
-def check_window(limit: int, offset: int = 0) -> None:
-    """Refuse a limit below 1, an offset below 0, and either above a billion.
-
-    :raises InvalidValue: names the argument.
-    """
-    for name, value, least in (("limit", limit, 1), ("offset", offset, 0)):
-        try:
-            WholeNumberField(low=least, high=_MAX_WINDOW).check(value)
-        except ValueError as exc:
-            raise errors.InvalidValue(name, str(exc)) from None
-
-
 def refuse_others(values: Mapping[str, Any], allowed: Any) -> None:
     """Refuse what a verb's signature does not name; Python lets it through a TypedDict.
 
@@ -103,36 +56,6 @@ def refuse_others(values: Mapping[str, Any], allowed: Any) -> None:
     for name in values:
         if name not in allowed.__annotations__:
             raise errors.InvalidValue(name, "is not set by this verb")
-
-
-def filtered(
-    query: Any,
-    time: peewee.Field,
-    since: dt.datetime | None = None,
-    until: dt.datetime | None = None,
-    **wanted: Any,
-) -> Any:
-    """Keep the rows whose columns have the wanted values; None wants nothing.
-
-    :param since: keep those whose ``time`` is at or after; aware.
-    :param until: keep those whose ``time`` is before; aware.
-    :raises InvalidValue: names the filter that could fit no row.
-    """
-    model = time.model
-    given = {name: value for name, value in wanted.items() if value is not None}
-    for name, value in checked(model, given).items():
-        query = query.where(getattr(model, name) == value)
-    bounds = {}
-    for name, value in (("since", since), ("until", until)):
-        try:
-            bounds[name] = None if value is None else UtcTimeField().check(value)
-        except ValueError as exc:
-            raise errors.InvalidValue(name, str(exc)) from None
-    if bounds["since"] is not None:
-        query = query.where(time >= bounds["since"])
-    if bounds["until"] is not None:
-        query = query.where(time < bounds["until"])
-    return query
 
 
 class Repository:
@@ -149,6 +72,7 @@ class Repository:
         self._db = database
         self._texts: dict[tuple[type[Record], int, bool], str] = {}
         self._gets: dict[tuple[type[Record], bool], Prepared] = {}
+        self._lists: dict[tuple[type[Record], tuple[str, ...], bool], Prepared] = {}
         self._changes: dict[tuple[type[Record], tuple[str, ...]], Prepared] = {}
 
     def put_many(self, records: Iterable[Record]) -> list[Refused]:
@@ -299,27 +223,34 @@ class Repository:
         :raises InvalidValue: the window is none, or ``after`` is no cursor.
         """
         check_window(limit, offset)
-        key = key_field(time.model)
         if after is not None:
-            moment, place = parse_cursor(after)
-            try:
-                place = key.check(place)
-            except ValueError as exc:  # of a list with keys of another kind
-                raise errors.InvalidValue("after", str(exc)) from None
-            # The plain bound first: an index is entered there, and by an OR it would not be.
-            if oldest_first:
-                query = query.where((time >= moment) & ((time > moment) | (key > place)))
-            else:
-                query = query.where((time <= moment) & ((time < moment) | (key < place)))
-        order = (time, key) if oldest_first else (time.desc(), key.desc())
-        query = query.order_by(*order).offset(offset).limit(limit + 1)
+            query = beyond(query, time, *parse_place(time, after), oldest_first=oldest_first)
+        query = in_order(query, time, oldest_first=oldest_first).offset(offset).limit(limit + 1)
         sql, parameters = self._db.get_sql_context().sql(query).query()
         with self._db.reading():
             found = records_of(time.model, self._db.execute_sql(sql, parameters).fetchall())
-        if len(found) <= limit:
-            return Page(found, None)
-        last = found[limit - 1]
-        return Page(found[:limit], cursor_after(getattr(last, time.name), last.get_id()))
+        return page_of(found, time, limit)
+
+    def _list(
+        self, time: peewee.Field, *, limit: int, after: str | None, offset: int, **filters: Any
+    ) -> Page[Any]:
+        """Give a page of a table's rows as :meth:`_page` does, by statements whose text is kept.
+
+        :param filters: those of :func:`~dynostore.repositories.pages.filtered`.
+        """
+        check_window(limit, offset)
+        values = wanted(time, **filters)
+        names = tuple(values)
+        if after is not None:
+            values["moment"], values["place"] = parse_place(time, after)
+        shape = (time.model, names, after is None)
+        listed = self._lists.get(shape)
+        if listed is None:
+            listed = Prepared(self._db, _list_query(time, names, after is not None))
+            self._lists[shape] = listed
+        with self._db.reading():
+            found = listed.records(**values, limit=limit + 1, offset=offset)
+        return page_of(found, time, limit)
 
     def _first(self, query: Any) -> Any:
         with self._db.reading():
@@ -359,6 +290,15 @@ class Repository:
             raise error(f"{name}: there is no {prefix!r}", hint=error.found_by, id=prefix)
         shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
         raise errors.AmbiguousId(f"{name}: {prefix!r} is the beginning of {shown}", ids=found)
+
+
+def _list_query(time: peewee.Field, names: Iterable[str], has_cursor: bool) -> Any:
+    slots = {name: slot(time.model._meta.fields.get(name, time), name) for name in names}
+    query = with_filters(time.model.select(), time, slots)
+    if has_cursor:
+        key = key_field(time.model)
+        query = beyond(query, time, slot(time, "moment"), slot(key, "place"))
+    return in_order(query, time).offset(limit_slot("offset")).limit(limit_slot())
 
 
 def _bounds(key: peewee.Field, prefix: str) -> tuple[str, str] | None:

@@ -7,16 +7,9 @@ from typing import Any, Protocol
 
 from dynostore import errors
 from dynostore.fields import JsonField, UtcTimeField, UuidField
-from dynostore.models.base import Record, checked, key_field
+from dynostore.models.base import Record, key_field
 from dynostore.models.imports import Import
-from dynostore.repositories.base import (
-    Page,
-    Refused,
-    Repository,
-    check_window,
-    cursor_after,
-    parse_cursor,
-)
+from dynostore.repositories.base import Page, Refused, Repository, filtered
 
 # Inside the classes below ``list`` is a verb.
 RefusedList = list[Refused]
@@ -110,20 +103,8 @@ class ImportRepository(Repository):
         after: str | None = None,
         offset: int = 0,
     ) -> Page[Import]:
-        check_window(limit, offset)
-        query = _filtered(Import.select(), kind, status)
-        if after is not None:
-            time, key = parse_cursor(after)
-            query = query.where(
-                (Import.imported_at < time) | ((Import.imported_at == time) & (Import.id < key))
-            )
-        query = query.order_by(Import.imported_at.desc(), Import.id.desc())
-        with self._db.reading():
-            found = [*query.offset(offset).limit(limit + 1).execute(self._db)]
-        if len(found) <= limit:
-            return Page(found, None)
-        last = found[limit - 1]
-        return Page(found[:limit], cursor_after(last.imported_at, last.id))
+        time = Import.imported_at
+        return self._list(time, kind=kind, status=status, limit=limit, after=after, offset=offset)
 
     def stream(self, *, kind: str | None = None, status: str | None = None) -> Iterator[Import]:
         after: str | None = None
@@ -135,8 +116,9 @@ class ImportRepository(Repository):
             after = page.next
 
     def count(self, *, kind: str | None = None, status: str | None = None) -> int:
+        query = filtered(Import.select(), Import.imported_at, kind=kind, status=status)
         with self._db.reading():
-            return int(_filtered(Import.select(), kind, status).count(self._db))
+            return int(query.count(self._db))
 
     def seen(self, ids: Sequence[str]) -> dict[str, tuple[str | None, str, str]]:
         columns = (Import.id, Import.content_hash, Import.source_path, Import.status)
@@ -187,10 +169,3 @@ class ImportRepository(Repository):
                 for index, convert in converters:
                     values[index] = convert(values[index])
                 yield tuple(values)
-
-
-def _filtered(query: Any, kind: str | None, status: str | None) -> Any:
-    wanted = {k: v for k, v in (("kind", kind), ("status", status)) if v is not None}
-    for name, value in checked(Import, wanted).items():
-        query = query.where(getattr(Import, name) == value)
-    return query

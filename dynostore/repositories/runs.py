@@ -239,8 +239,16 @@ class RunRepository(Repository):
         after: str | None = None,
         offset: int = 0,
     ) -> Page[Run]:
-        query = filtered(Run.select(), Run.created_at, since, until, status=status, source=source)
-        return self._page(query, Run.created_at, limit=limit, after=after, offset=offset)
+        return self._list(
+            Run.created_at,
+            since=since,
+            until=until,
+            status=status,
+            source=source,
+            limit=limit,
+            after=after,
+            offset=offset,
+        )
 
     def stream(
         self,
