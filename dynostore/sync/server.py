@@ -59,7 +59,7 @@ class Server(Session):
 
     # -- set-up ------------------------------------------------------------------------------
 
-    def ensure(self, expected: str | None) -> ServerIdentity:
+    def ensure(self, expected: str | None) -> None:
         """Make sure that the server can be synced with, setting up an empty one.
 
         :param expected: the identity of the server that the file knows; None before its first sync.
@@ -78,11 +78,10 @@ class Server(Session):
         if not self._has_all_steps():
             with self.guard.patient(_SETUP_PATIENCE), self._answering():
                 Migrator(self.database).ensure()
-        if not self.has_sync_schema():
+        if expected is None and not self.has_sync_schema():
             self._in_setup(self._create_sync_schema)
         if self._unattached():
             self._in_setup(self._attach)
-        return self.identity()
 
     def _require(self, expected: str) -> None:
         found = self.identity().id if self.has_sync_schema() else None
