@@ -342,3 +342,19 @@ def test_killed_at_any_statement_a_conflict_is_settled_or_open(
     assert two.sql("SELECT count(*) FROM sync_conflict") == [(0,)]
     assert two.sql("SELECT source FROM runs") == [("two",)]
     assert two.logged() == [("runs", "a", "p")]
+
+
+def test_a_winner_that_fits_no_file_is_named_and_set_aside(nodes: list[Any], remote: Any) -> None:
+    _, two, _ = nodes
+    remote.sql("UPDATE runs SET created_at = 'infinity'")
+    two.store.runs.update("a", source="two")
+    assert two.sync().exit_code == 3
+    conflict = only_conflict(two)
+    assert conflict.mine is not None
+    assert (conflict.node, conflict.mine["source"]) == ("plain SQL", "two")
+    assert two.rejects()["a"][:3] == ("runs", "created_at", "infinity")
+    assert two.sql("SELECT origin FROM sync_reject") == [("server",)]
+    remote.sql("UPDATE runs SET created_at = updated_at, source = 'mended'")
+    assert both(two) == [0]
+    assert two.rejects() == {}
+    assert two.store.runs.get("a").source == "mended"
