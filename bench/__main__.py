@@ -17,6 +17,7 @@ MODULES = {
     "import": "bench.imports",
     "push": "bench.push",
     "records": "bench.records",
+    "verify": "bench.verify",
 }
 
 _EPILOG = """\
@@ -24,6 +25,7 @@ local    create a run, update it, list a page: dynostore, sqlite3, SQLAlchemy, M
 open     import dynostore, dynostore --help, open an existing file
 import   take over generated run directories
 push     the first push to Postgres, beside psql's \\copy
+verify   compare a file with its server, beside psql's \\copy of the same rows
 records  conversations and agent states: openai-agents, google-adk, LangGraph
 
 Options of one of them: python -m bench NAME --help

@@ -14,6 +14,7 @@ from dynostore.cli._tables import Column, print_table
 from dynostore.cli.sync_conflicts import conflicts
 from dynostore.cli.sync_rejects import rejects
 from dynostore.cli.sync_server import fork, purge
+from dynostore.cli.sync_verify import verify
 from dynostore.config import mask
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def sync(ctx: click.Context, /, to: str | None, **options: Any) -> int:
     return 0
 
 
-for _command in (conflicts, rejects, fork, purge):
+for _command in (conflicts, rejects, fork, purge, verify):
     sync.add_command(_command)
 
 

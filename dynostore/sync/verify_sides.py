@@ -382,8 +382,7 @@ class There:
             yield from chunks
 
     def _copy(self, sql: str, chunks: _Chunks) -> None:
-        with self._server.connection.cursor() as cursor:
-            cursor.copy_expert(sql, chunks)
+        self._server.copy(sql, chunks)
         chunks.end()
 
 
