@@ -15,11 +15,13 @@ from dynostore.cli.sync_conflicts import conflicts
 from dynostore.cli.sync_rejects import rejects
 from dynostore.cli.sync_server import fork, purge
 from dynostore.cli.sync_verify import verify
+from dynostore.cli.sync_watch import keep_syncing
 from dynostore.config import mask
 
 if TYPE_CHECKING:
     from dynostore.sync import SyncReport, SyncStatus
 
+_WATCH_INTERVAL_S = 60.0
 _COLUMNS = (
     Column("name", "table"),
     Column("sent"),
@@ -56,6 +58,14 @@ _COLUMNS = (
     help="Only these, and the tables that they refer to.",
 )
 @click.option("--skip", metavar="NAME,...", callback=comma_separated, help="All but these.")
+@click.option("--watch", is_flag=True, help="Go on, and sync whenever something changes.")
+@click.option(
+    "--interval",
+    "interval_s",
+    type=click.FloatRange(min=0.1),
+    metavar="SECONDS",
+    help=f"With --watch: the longest time between two syncs ({_WATCH_INTERVAL_S:g}).",
+)
 @click.option("--full", is_flag=True, help="First compare every key that this file knows.")
 @click.option(
     "--adopt",
@@ -70,11 +80,15 @@ def sync(ctx: click.Context, /, to: str | None, **options: Any) -> int:
     --to, DYNOSTORE_REMOTE, POSTGRES_HOST and its like, or the profile's "remote". A sync that was
     interrupted is finished by the next one; one that has nothing to do changes nothing.
 
+    With --watch it goes on until a signal ends it, with one line for each sync: behind its present
+    batch after SIGINT (exit 130) or SIGTERM (exit 0), at once after a second one. What cannot be
+    reached is tried again.
+
     Exits with 3 when this run found new conflicts or rejected rows, with 5 when another sync of
     this store is running, with 75 when the server cannot be reached.
     """
     if ctx.invoked_subcommand is None:
-        return _sync(ctx.obj, to, options)
+        return _sync(ctx.obj, to, **options)
     if to is not None:
         raise click.UsageError("--to goes with sync itself")
     return 0
@@ -84,7 +98,9 @@ for _command in (conflicts, rejects, fork, purge, verify):
     sync.add_command(_command)
 
 
-def _sync(session: Session, to: str | None, options: dict[str, Any]) -> int:
+def _sync(
+    session: Session, to: str | None, *, watch: bool, interval_s: float | None, **options: Any
+) -> int:
     from dynostore.sync import sync as run_sync  # imported late, as is everything heavy
 
     if to is not None and mask(to) != to:
@@ -93,6 +109,10 @@ def _sync(session: Session, to: str | None, options: dict[str, Any]) -> int:
             "~/.pgpass"
         )
     remote = session.remote(to)
+    if interval_s is not None and not watch:
+        raise click.UsageError("--interval goes with --watch")
+    if watch:
+        return keep_syncing(session, remote, interval_s or _WATCH_INTERVAL_S, options)
     with session.store() as store, progress(session) as show:
         report = run_sync(store, remote, progress=show, **options)
     if session.json:

@@ -113,7 +113,15 @@ class Server(Session):
 
     def has_sync_schema(self) -> bool:
         """Tell whether anybody ever synced with this server."""
-        return self._has_table("dynostore_sync.server")
+        # Not to_regclass(): what a session has once failed to find it may go on not to find until
+        # it locks a table, and whoever waits for another's set-up locks none.
+        return (
+            self.one(
+                "SELECT 1 FROM pg_catalog.pg_tables"
+                " WHERE schemaname = 'dynostore_sync' AND tablename = 'server'"
+            )
+            is not None
+        )
 
     def _has_all_steps(self) -> bool:
         """Tell whether the tables are just this program's, in a tenth of the migrator's time."""

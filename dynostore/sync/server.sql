@@ -90,6 +90,7 @@ BEGIN
         PERFORM pg_advisory_xact_lock(1685679727, 1);  -- 'dyno'
         n := nextval('dynostore_sync.seq');
         INSERT INTO dynostore_sync.tick (seq) VALUES (n);
+        PERFORM pg_notify('dynostore_sync', n::text);
         PERFORM set_config('dynostore_sync.seq', n::text, true);
     END IF;
     RETURN n;

@@ -14,7 +14,16 @@ import pytest
 import dynostore.cli
 from dynostore.migrator import file_lock
 
-TABLE_KEYS = {"name", "sent", "received", "adopted", "conflicts", "rejected", "seconds", "rows_per_s"}
+TABLE_KEYS = {
+    "name",
+    "sent",
+    "received",
+    "adopted",
+    "conflicts",
+    "rejected",
+    "seconds",
+    "rows_per_s",
+}
 
 
 def test_a_sync_says_what_it_did_and_the_next_one_that_nothing_is_to_do(
