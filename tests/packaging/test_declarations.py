@@ -25,7 +25,7 @@ IMPORTED_AS = {
 }
 # Not imported: a plugin of pytest; and what MLflow imports without depending on it.
 NEVER_IMPORTED = {"pytest-cov", "alembic"}
-OURS = {"dynostore", "bench"}
+OURS = {"dynostore", "bench", "tests"}
 # What a module cannot do without, which nothing else imports.
 NEEDED_BY = {"pydantic": {Path("dynostore/schema_fields.py")}}
 
