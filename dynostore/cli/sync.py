@@ -66,6 +66,11 @@ _COLUMNS = (
     metavar="SECONDS",
     help=f"With --watch: the longest time between two syncs ({_WATCH_INTERVAL_S:g}).",
 )
+@click.option(
+    "--upgrade-server",
+    is_flag=True,
+    help="Bring the server's older tables up to date; older programs are refused from then on.",
+)
 @click.option("--full", is_flag=True, help="First compare every key that this file knows.")
 @click.option(
     "--adopt",

@@ -5,8 +5,8 @@ batches on their way), ``fence`` (are we still who we were), ``batches`` and ``p
 (sending), ``statements`` (judging and applying, on the server), ``acknowledge``, ``verdicts`` and
 ``conflicts`` (what the server made of it), ``pull`` and ``arrivals`` (bringing), ``incoming`` (a
 row, with its parents), ``reconcile`` (after a restored server), ``server`` (its schema),
-``status``, ``watch`` (whenever something changes), ``fork`` and ``purge``, ``wire`` and ``tables`` (values and columns), ``run`` (a whole sync). What people do
-about conflicts and rejects: ``conflicts``, ``images`` and ``resolve``; ``rejects``, ``stored_keys``
+``status``, ``wire`` and ``tables`` (values and columns), ``run`` (a whole sync), ``watch`` (again
+and again), ``fork`` and ``purge``. What people do about conflicts and rejects: ``conflicts``, ``images`` and ``resolve``; ``rejects``, ``stored_keys``
 and ``wishes``. docs/sync.md explains the protocol.
 """
 

@@ -97,6 +97,7 @@ def sync(
     skip: Sequence[str] = (),
     full: bool = False,
     adopt: bool = False,
+    upgrade_server: bool = False,
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> SyncReport:
@@ -114,6 +115,8 @@ def sync(
     :param full: first compare every key that this file knows with the server.
     :param adopt: accept a server that is not the one that the file was synced with, or that has
         forgotten it: the file becomes a new node, and sends every row as in a first sync.
+    :param upgrade_server: bring the server's older tables up to date. Nodes with an older program
+        are refused from then on, until they are upgraded.
     :param limits: rows and bytes of a batch.
     :return: rows sent, received, adopted, in conflict and set aside, per table.
     :raises SyncRunning: another sync of this file is running.
@@ -140,7 +143,9 @@ def sync(
         local = LocalFile(file.path, file.settings, described)
         try:
             with translated(file.shown):
-                plan = _Plan(direction, scope, limits or Limits(), progress, full, adopt)
+                plan = _Plan(
+                    direction, scope, limits or Limits(), progress, full, adopt, upgrade_server
+                )
                 reports = _with_patience(local, place, plan)
         except errors.DynostoreError as exc:
             local.note_error(exc.message)
@@ -161,6 +166,7 @@ class _Plan:
     progress: Progress | None
     full: bool
     adopt: bool
+    upgrade_server: bool
 
     def carry_out(self, local: LocalFile, server: Server, reports: dict[str, TableReport]) -> None:
         """Push and pull. What a pull had to leave to the server is pushed, and pulled once more."""
@@ -211,13 +217,13 @@ def _with_patience(local: LocalFile, place: config.Place, plan: _Plan) -> dict[s
 def _meet(local: LocalFile, server: Server, plan: _Plan, reports: dict[str, TableReport]) -> None:
     """Make sure that this is the server, set it up, and find out what happened since last time."""
     try:
-        server.ensure(local.journal.node().server_id)
+        server.ensure(local.journal.node().server_id, upgrade=plan.upgrade_server)
         pass_fence(local, server, reports)
     except errors.IdentityMismatch:
         if not plan.adopt:
             raise
         forget_server(local)
-        server.ensure(None)
+        server.ensure(None, upgrade=plan.upgrade_server)
         pass_fence(local, server, reports)
     if plan.full:
         reconcile(local, server, token=local.journal.node().token, restored_at=None)

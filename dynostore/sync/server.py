@@ -59,10 +59,11 @@ class Server(Session):
 
     # -- set-up ------------------------------------------------------------------------------
 
-    def ensure(self, expected: str | None) -> None:
+    def ensure(self, expected: str | None, *, upgrade: bool = False) -> None:
         """Make sure that the server can be synced with, setting up an empty one.
 
         :param expected: the identity of the server that the file knows; None before its first sync.
+        :param upgrade: True: bring older tables up to date, which shuts out older programs.
         :raises IdentityMismatch: it is another one, or was emptied; nothing was written.
         :raises SchemaBehind: its tables are older than this program's; nothing was written.
         :raises SchemaTooNew: its tables or its protocol are newer.
@@ -77,11 +78,21 @@ class Server(Session):
             self._require(expected)
         if not self._has_all_steps():
             with self.guard.patient(_SETUP_PATIENCE), self._answering():
-                Migrator(self.database).ensure()
+                self._bring_up_to_date(upgrade=upgrade)
         if expected is None and not self.has_sync_schema():
             self._in_setup(self._create_sync_schema)
         if self._unattached():
             self._in_setup(self._attach)
+
+    def _bring_up_to_date(self, *, upgrade: bool) -> None:
+        try:
+            Migrator(self.database).ensure()
+        except errors.SchemaBehind as exc:
+            if upgrade:
+                Migrator(self.database).upgrade()
+                return
+            exc.hint = "dynostore sync --upgrade-server, once every node can be upgraded too"
+            raise
 
     def _require(self, expected: str) -> None:
         found = self.identity().id if self.has_sync_schema() else None

@@ -291,9 +291,12 @@ def test_a_server_with_an_older_schema_is_refused_and_left_alone(
     with pytest.raises(errors.SchemaBehind) as caught:
         newer.sync()
     assert caught.value.exit_code == 6
-    assert "db upgrade" in str(caught.value.hint)
+    assert "dynostore sync --upgrade-server" in str(caught.value.hint)
     assert empty_remote.state() == before
     assert ("runs", "b", "p") in newer.logged()
+    assert newer.sync(upgrade_server=True).exit_code == 0
+    assert "more" in empty_remote.tables()
+    assert newer.sync(upgrade_server=True).up_to_date
 
 
 def test_a_server_with_a_table_of_our_name_is_not_ours(make_node: Any, empty_remote: Any) -> None:
