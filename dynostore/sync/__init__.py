@@ -6,8 +6,9 @@ batches on their way), ``fence`` (are we still who we were), ``batches`` and ``p
 ``conflicts`` (what the server made of it), ``pull`` and ``arrivals`` (bringing), ``incoming`` (a
 row, with its parents), ``reconcile`` (after a restored server), ``server`` (its schema),
 ``status``, ``wire`` and ``tables`` (values and columns), ``run`` (a whole sync), ``watch`` (again
-and again), ``fork`` and ``purge``. What people do about conflicts and rejects: ``conflicts``, ``images`` and ``resolve``; ``rejects``, ``stored_keys``
-and ``wishes``. docs/sync.md explains the protocol.
+and again), ``fork`` and ``purge``. What people do about conflicts and rejects: ``conflicts``,
+``images`` and ``resolve``; ``rejects``, ``stored_keys`` and ``wishes``. ``verify`` compares both
+sides. docs/sync.md explains the protocol.
 """
 
 from __future__ import annotations
