@@ -20,7 +20,7 @@ import psycopg2.extensions
 from dynostore import Store
 from dynostore.sync import run
 from dynostore.sync.batches import Limits
-from dynostore.sync.server import Server
+from dynostore.sync.session import Session
 
 DIED = 99
 
@@ -67,13 +67,13 @@ def push(order: dict[str, Any], answer: int) -> None:
             countdown()
 
     if "server" in counted:
-        open_session = Server.connect
+        open_session = Session.connect
 
-        def counting(self: Server) -> None:
+        def counting(self: Session) -> None:
             open_session(self)
             self.connection.cursor_factory = Cursor
 
-        Server.connect = counting  # type: ignore[method-assign]
+        Session.connect = counting  # type: ignore[method-assign]
 
     limits = Limits(rows=order.get("rows", 25_000))
     run.sync(store, order["url"], direction=order.get("direction", "push"), limits=limits)

@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 
 from dynostore import Store
 from dynostore.errors import ConfigError, IdentityMismatch, StoreUnwritable, SyncRunning
+from dynostore.fields import utc_now
 from dynostore.migrator import file_lock
 from dynostore.samples.seed import seed
+from dynostore.sync import verify_repair, verify_sides
+from dynostore.sync.purge import purge
 from dynostore.sync.verify import verify as run_verify
 from dynostore.sync.verify_lines import aligned, escaped, odd_ones
 
@@ -106,7 +109,7 @@ ODD = {
         "[1e308, -0.0, 10000000000000000000000000000000000000000]",
         '"\\u00e9\\\\u0000"',
         '{"t\\u0009": "\\\\N"}',
-        "[" * 2000 + "]" * 2000,
+        '{"deep":' * 2000 + "1" + "}" * 2000,
         None,
     ),
     ("runs", "created_at"): (
@@ -159,6 +162,28 @@ def test_another_spelling_of_the_same_value_is_no_difference(seeded: Any) -> Non
     assert {d.columns for d in verify(seeded, deep=True).differences} == {("metadata",)}
 
 
+def test_pages_are_cut_anywhere_and_long_ones_read_row_by_row(
+    seeded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in (
+        ("_PAGE_ROWS", 7),
+        ("_FIRST_PAGE_ROWS", 3),
+        ("_PAGE_BYTES", 700),
+        ("_LONGEST_PAGE_BYTES", 900),
+    ):
+        monkeypatch.setattr(verify_sides, name, size)
+    report = verify(seeded, deep=True)
+    assert found(report) == []
+    assert {c.name: c.rows for c in report.tables} == {
+        c.name: seeded.count(c.name) for c in report.tables
+    }
+    tamper(seeded, THERE, "UPDATE messages SET content = content || '.' WHERE role = 'user'")
+    changed = seeded.remote.sql("SELECT id::text FROM messages WHERE role = 'user' ORDER BY id")
+    report = verify(seeded, deep=True, limit=0)
+    assert [(d.key,) for d in report.differences] == changed
+    assert len(changed) > 100
+
+
 keys = st.binary(max_size=3).filter(lambda key: b"\0" not in key) | st.sampled_from(
     [b"", b"\\", b"\\N", b"\t", b"a\tb", b"a\n", b"\xff", b"aa", b"ab"]
 )
@@ -198,6 +223,7 @@ def test_lines_in_pages_of_any_size_are_told_apart_as_dictionaries_are(
 CHANGES = {
     "text": ("runs", "source", "'tampered'"),
     "an empty text for NULL": ("run_files", "storage_path", "''"),
+    "what COPY takes for NULL": ("run_files", "storage_path", r"'\N'"),
     "integer": ("run_files", "size_bytes", "12345"),
     "real": ("ideation_messages", "maturity_delta", "0.30000000000000004"),
     "time": ("runs", "created_at", "'2020-01-01T00:00:00.000001+00:00'"),
@@ -248,6 +274,25 @@ def test_a_repaired_value_reaches_the_other_nodes(side: str, pair: Any, check: A
         assert verify(node, deep=True).exit_code == 0
         check.equal(node)
     assert two.conflicts() == []
+
+
+def test_a_repair_that_dies_before_it_has_told_the_server_loses_nothing(
+    pair: Any, check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = pair
+    tamper(one, THERE, "UPDATE runs SET source = 'there' WHERE id = 'b'")
+    tamper(one, HERE, "UPDATE runs SET source = 'here' WHERE id = 'b'")
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verify_repair, "_touch", die)
+    with pytest.raises(KeyboardInterrupt):
+        verify(one, deep=True, repair=True)
+    assert one.sync(direction="both").exit_code == 3
+    check.equal(one)
+    assert one.store.runs.get("b").source == "there"
+    assert [image["source"] for _, image in one.remote.archive("b")] == ["here"]
 
 
 def test_a_row_missing_here_is_found_and_comes_back(pair: Any, check: Any) -> None:
@@ -444,6 +489,23 @@ def test_a_deletion_that_was_not_pulled_yet_is_no_difference(pair: Any) -> None:
     assert (report.exit_code, check_of(report, "runs").behind) == (0, 1)
 
 
+def test_a_deletion_that_was_forgotten_on_the_server_is_no_difference(
+    pair: Any, remote: Any, check: Any
+) -> None:
+    one, two = pair
+    one.store.runs.delete("b")
+    one.sync(direction="both")
+    assert purge(remote.url, utc_now()).tombstones == 3
+    report = verify(one, deep=True)
+    assert (report.exit_code, check_of(report, "runs").behind) == (0, 0)
+    report = verify(two, deep=True)
+    assert (report.exit_code, check_of(report, "runs").behind) == (0, 1)
+    assert verify(two, repair=True).synced is None
+    two.sync(direction="both")
+    check.equal(two)
+    assert verify(two, deep=True).exit_code == 0
+
+
 def test_a_file_that_only_pushes_differs_in_nothing(make_node: Any) -> None:
     one, two = make_node("one"), make_node("two")
     one.fill(["a"])
@@ -501,18 +563,28 @@ def test_writers_at_work_make_no_difference(pair: Any) -> None:
     assert check_of(reports[-1], "runs").behind > 0
 
 
-def test_what_is_gone_at_the_second_look_does_not_count(pair: Any) -> None:
-    one, _ = pair
+@pytest.mark.parametrize("how", ["put back", "changed here", "changed there", "deleted there"])
+def test_what_is_gone_at_the_second_look_does_not_count(how: str, pair: Any) -> None:
+    one, two = pair
     tamper(one, THERE, "UPDATE runs SET source = 'tampered' WHERE id = 'b'")
     healed: list[bool] = []
 
     def heal(table: str, rows: int) -> None:
-        if table == "run_files" and not healed:
-            healed.append(True)
+        if table != "run_files" or healed:
+            return
+        healed.append(True)
+        if how == "put back":
             tamper(one, THERE, "UPDATE runs SET source = 'first' WHERE id = 'b'")
+        elif how == "changed here":
+            one.store.runs.update("b", source="mine")
+        elif how == "changed there":
+            one.remote.sql("UPDATE runs SET source = 'theirs' WHERE id = 'b'")
+        else:
+            one.remote.sql("DELETE FROM runs WHERE id = 'b'")
 
-    assert found(verify(one, deep=True, progress=heal)) == []
-    assert healed
+    report = verify(one, deep=True, progress=heal)
+    assert (found(report), report.exit_code, healed) == ([], 0, [True])
+    assert check_of(report, "runs").behind == how.endswith("there")
 
 
 # what it is asked
