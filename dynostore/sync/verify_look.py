@@ -13,7 +13,7 @@ from dynostore.sync.verify_lines import Line, aligned, differing, odd_ones
 from dynostore.sync.verify_repair import Repairs
 from dynostore.sync.verify_sides import Here, There, compared
 
-_SECOND_LOOK_ROWS = 1000
+_SECOND_LOOK_ROWS = 200  # whole rows of both sides, which may be long
 
 
 @dataclasses.dataclass

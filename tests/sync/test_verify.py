@@ -565,7 +565,7 @@ def test_writers_at_work_make_no_difference(pair: Any) -> None:
 
 @pytest.mark.parametrize("how", ["put back", "changed here", "changed there", "deleted there"])
 def test_what_is_gone_at_the_second_look_does_not_count(how: str, pair: Any) -> None:
-    one, two = pair
+    one, _ = pair
     tamper(one, THERE, "UPDATE runs SET source = 'tampered' WHERE id = 'b'")
     healed: list[bool] = []
 
