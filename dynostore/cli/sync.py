@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from dynostore.cli.sync_watch import keep_syncing
 from dynostore.config import mask
 
 if TYPE_CHECKING:
+    from dynostore.config import Place
     from dynostore.sync import SyncReport, SyncStatus
 
 _WATCH_INTERVAL_S = 60.0
@@ -31,6 +33,13 @@ _COLUMNS = (
     Column("rejected"),
     Column("seconds"),
     Column("rows_per_s", "rows/s"),
+)
+_NODE_COLUMNS = (
+    Column("name", "node"),
+    Column("node_id", "id", whole=True),
+    Column("schema_version", "schema"),
+    Column("last_seen", "last seen"),
+    Column("behind", right=True),
 )
 
 
@@ -146,26 +155,47 @@ def _advice(report: SyncReport) -> str:
         "dynostore --json sync status | jq .item.waiting",
     )
 )
+@click.option("--to", metavar="URL", help="The shared server.")
 @in_utc
 @click.pass_obj
-def status(session: Session, utc: bool) -> int:
-    """Show what waits to be sent, and what is wrong; asks no server.
+def status(session: Session, to: str | None, utc: bool) -> int:
+    """Show what waits to be sent, what is wrong, and which files sync with the server.
+
+    The server is asked where one is configured; what is in the file is told in any case.
 
     Exits with 1 when rows wait, conflicts or rejects are open, or the last sync failed.
     """
+    from dynostore.config import find_remote
     from dynostore.sync import sync_status  # imported late, as is everything heavy
 
     with session.store() as store:
         state = sync_status(store)
-    fields = _for_people(state)
-    print_item(session, state.to_json(), fields=fields, utc=utc, ok=not state.exit_code)
+    remote = find_remote(to, profile=session.profile, config=session.config)
+    nodes = None if remote is None else _nodes(session, remote)
+    item = {**state.to_json(), "nodes": nodes}
+    print_item(session, item, fields=_for_people(state), utc=utc, ok=not state.exit_code)
+    if nodes and not session.json:
+        print()
+        print_table(nodes, _NODE_COLUMNS, utc=utc)
     return state.exit_code
+
+
+def _nodes(session: Session, remote: Place) -> list[dict[str, Any]] | None:
+    from dynostore.errors import DynostoreError
+    from dynostore.sync.nodes import list_nodes
+
+    try:
+        return [dataclasses.asdict(node) for node in list_nodes(remote)]
+    except DynostoreError as exc:
+        session.warn(f"the server was not asked: {exc}")
+        return None
 
 
 def _for_people(state: SyncStatus) -> dict[str, Any]:
     waiting = ", ".join(f"{table} {rows:,}" for table, rows in state.waiting.items())
     return {
         "waiting": waiting or "nothing",
+        "oldest": _time(state.oldest_at),
         "conflicts": state.conflicts,
         "rejected": state.rejects,
         "last success": _time(state.last_success_at),

@@ -12,17 +12,9 @@ from dynostore.driver_errors import translated
 from dynostore.errors import InvalidValue, SchemaError
 from dynostore.fields import utc_now
 from dynostore.models import REPLICATED
+from dynostore.sync.nodes import NodeView, nodes_of
 from dynostore.sync.server import Server
 from dynostore.sync.tables import describe
-
-
-@dataclasses.dataclass(frozen=True)
-class LeftBehind:
-    """A node that has not seen all that is purged: it compares every key before its next pull."""
-
-    node_id: str
-    name: str
-    last_seen: dt.datetime
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +23,8 @@ class Purge:
 
     :ivar done: False: nothing was removed.
     :ivar horizon: the number up to which deletions are forgotten.
+    :ivar left_behind: the nodes that have not seen all of them: each compares every key before its
+        next pull.
     """
 
     done: bool
@@ -38,7 +32,7 @@ class Purge:
     horizon: int
     tombstones: int
     archived: int
-    left_behind: list[LeftBehind]
+    left_behind: list[NodeView]
 
     def to_json(self) -> dict[str, Any]:
         """Give all of it with stable keys."""
@@ -91,18 +85,9 @@ def _count(server: Server, before: dt.datetime) -> Purge:
         " (SELECT count(*) FROM dynostore_sync.archive WHERE at < %s)",
         (horizon, before),
     )
-    return Purge(False, before, horizon, tombstones, archived, nodes_behind(server, horizon))
-
-
-def nodes_behind(server: Server, number: int) -> list[LeftBehind]:
-    """Give the nodes whose knowledge of the server ends before a number, the oldest first."""
-    rows = server.execute(
-        "SELECT n.id::text, n.name, n.last_seen FROM dynostore_sync.node n"
-        " LEFT JOIN dynostore_sync.node_history h ON h.node = n.id AND h.token = n.token"
-        " WHERE coalesce(h.seq, 0) < %s ORDER BY n.last_seen, n.id",
-        (number,),
+    return Purge(
+        False, before, horizon, tombstones, archived, nodes_of(server, knowing_less_than=horizon)
     )
-    return [LeftBehind(*row) for row in rows]
 
 
 def _remove(server: Server, found: Purge) -> None:

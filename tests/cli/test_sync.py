@@ -74,6 +74,27 @@ def test_status_is_1_while_something_waits(
     assert done.out.splitlines()[0].split() == ["waiting", "runs", "1"]
 
 
+def test_status_shows_the_servers_nodes_and_does_without_the_server(
+    call: Callable[..., Any], three_runs: list[str], postgres_url: str, monkeypatch: Any
+) -> None:
+    before = json.loads(call("--json", "sync", "status").out)["item"]
+    assert before["nodes"] is None
+    assert (
+        before["oldest_at"]
+        <= json.loads(call("--json", "runs", "list").out)["items"][0]["updated_at"]
+    )
+    monkeypatch.setenv("DYNOSTORE_REMOTE", postgres_url)
+    call("sync")
+    item = json.loads(call("--json", "sync", "status").out)["item"]
+    assert [node["node_id"] for node in item["nodes"]] == [item["node_id"]]
+    assert (item["oldest_at"], item["nodes"][0]["behind"]) == (None, 0)
+    assert item["node_id"] in call("sync", "status").out
+    monkeypatch.setenv("DYNOSTORE_REMOTE", "postgresql://nobody@127.0.0.1:1/none")
+    done = call("sync", "status")
+    assert done.code == 0
+    assert "the server was not asked" in done.err
+
+
 def test_a_conflict_is_3_once_and_stays_in_the_status(
     call: Callable[..., Any], three_runs: list[str], postgres_url: str, workplace: Path
 ) -> None:
