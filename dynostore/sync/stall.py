@@ -68,14 +68,18 @@ class StallGuard:
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
         """Let the time run inside."""
-        with self._clock(running=True):
+        before = self.set_clock(running=True)
+        try:
             yield
+        finally:
+            self.set_clock(running=before)
 
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the time inside: what is waited for there is not the connection."""
-        with self._clock(running=False):
-            yield
+    def set_clock(self, *, running: bool) -> bool:
+        """Let the time run, or stop it for what is not the connection's; tell whether it ran."""
+        before = self._waiting
+        self._beats += 1
+        self._waiting = running
+        return before
 
     @contextlib.contextmanager
     def patient(self, factor: int) -> Iterator[None]:
@@ -85,17 +89,6 @@ class StallGuard:
             yield
         finally:
             self._patience = 1
-
-    @contextlib.contextmanager
-    def _clock(self, *, running: bool) -> Iterator[None]:
-        before = self._waiting
-        self._beats += 1
-        self._waiting = running
-        try:
-            yield
-        finally:
-            self._beats += 1
-            self._waiting = before
 
     def _look(self) -> None:
         last: tuple[int, ...] = ()
@@ -113,7 +106,10 @@ class StallGuard:
 
 
 class Paced:
-    """A stream for COPY whose pieces are not waited for on the connection's time."""
+    """A stream for COPY whose pieces are not waited for on the connection's time.
+
+    Called for every row that comes: a context manager would take longer than all else about it.
+    """
 
     def __init__(self, stream: BinaryIO | Any, guard: StallGuard) -> None:
         self._stream = stream
@@ -121,13 +117,19 @@ class Paced:
 
     def read(self, size: int) -> Any:
         """Give what is to be sent."""
-        with self._guard.paused():
+        before = self._guard.set_clock(running=False)
+        try:
             return self._stream.read(size)
+        finally:
+            self._guard.set_clock(running=before)
 
     def write(self, data: Any) -> Any:
         """Take what has come."""
-        with self._guard.paused():
+        before = self._guard.set_clock(running=False)
+        try:
             return self._stream.write(data)
+        finally:
+            self._guard.set_clock(running=before)
 
 
 def _counters(sock: socket.socket | None) -> tuple[int, ...]:
