@@ -14,7 +14,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from dynostore import errors, migrator
+from dynostore.fields import utc_now
 from dynostore.sync import sync_status
+from dynostore.sync.fork import fork
+from dynostore.sync.nodes import list_nodes
+from dynostore.sync.purge import purge
+from dynostore.sync.verify import verify
 
 
 def _ids(remote: Any) -> list[str]:
@@ -214,7 +219,20 @@ def test_the_documented_grants_are_enough(
     check.all(node)
     other = make_node("other")
     other.fill(["a"], files=0)
-    assert other.sync(url=url).exit_code == 3
+    assert other.sync(url=url, direction="both").exit_code == 3
+    check.equal(other)
+    remote.sql("UPDATE runs SET source = 'psql'")
+    for one in (node, other):
+        one.sync(url=url, direction="both", full=True)
+        assert verify(one.store, url, deep=True).exit_code == 0
+        assert one.store.runs.get("a").source == "psql"
+    fork(other.store, url)
+    purge(url, utc_now())
+    assert len(list_nodes(url)) == 3
+    other.fill(["c"])
+    for one in (other, node):
+        one.sync(url=url, direction="both")
+        check.equal(one)
 
 
 def test_a_right_that_is_missing_on_one_table_stops_with_a_hint(
