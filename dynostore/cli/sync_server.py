@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 to_server = click.option("--to", metavar="URL", help="The shared server.")
 
 
-@click.command(epilog=examples("dynostore --db copy.db sync fork"))
+@click.command(epilog=examples("dynostore sync fork", "dynostore --db copy.db sync fork"))
 @to_server
 @click.pass_obj
 def fork(session: Session, to: str | None) -> None:
