@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tests.sync.model.file import File
 from tests.sync.model.server import Server
-from tests.sync.model.tables import PUT, Held, Row
+from tests.sync.model.tables import PUT, SUSPECT, Held, Row
 
 
 class Incoming:
@@ -61,13 +61,14 @@ class Incoming:
         """Make the file hold a row or a tombstone, and remember it as the base.
 
         A row brings the parents that are missing here. With a tombstone go the children that nobody
-        changed here; where one was changed the row is logged instead, and push judges it.
+        changed here; where one was changed the row is logged instead, and push judges both.
         """
         file = self._file
         row, revision, seq, tag = held
         if row is None:
             if not self._clear_children(table, key):
-                file.note(table, key, PUT)
+                # Not as a change: its child brings it back when that is one.
+                file.note(table, key, SUSPECT if self._on["clean parent"] else PUT)
                 return
             file.rows[table].pop(key, None)
             file.deletions[table][key] = tag

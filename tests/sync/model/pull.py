@@ -31,8 +31,12 @@ class Pull:
     def steps(self) -> Steps:
         """Write what is newer than the cursors; a window that is repeated is harmless."""
         file, server, on = self._file, self._server, self._on
-        if on["horizon"] and min(file.cursors[t] for t in self._scope) < server.horizon:
+        compared = None
+        while on["horizon"] and self._is_behind() and compared != server.horizon:
+            compared = server.horizon
             yield from reconcile(file, server, on, token=file.token)
+            if not on["purged meanwhile"]:
+                break
         snapshot = server.snapshot()
         yield "snapshot read"
         window = list(self._window(snapshot))
@@ -56,6 +60,10 @@ class Pull:
         yield "cursors moved"
         if ahead and not on["pull token"]:
             yield from self._turn_token(hi)
+
+    def _is_behind(self) -> bool:
+        """Tell whether tombstones were purged that this file has not seen."""
+        return min(self._file.cursors[table] for table in self._scope) < self._server.horizon
 
     def _window(self, snapshot: Server) -> Iterator[tuple[str, str, Held]]:
         """Give rows, parents first, then tombstones, children first."""

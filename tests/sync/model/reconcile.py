@@ -41,6 +41,9 @@ def reconcile(
         yield "compared"
     if on["turn"]:
         token = yield from turn_token(file, server, token, hi, announced=True)
+        if restored_at is not None and on["branch"]:
+            # What was numbered beyond that belongs to a past that the server no longer has.
+            file.history = {old: min(at, restored_at) for old, at in file.history.items()}
         file.history[token] = hi
     file.cursors = dict.fromkeys(order, 0)
     file.incarnation, file.token, file.pending = incarnation, token, []

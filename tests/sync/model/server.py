@@ -159,26 +159,30 @@ class Server:
         buried = self.tombstones[name].get(key)
         if held and held[0] == row:
             what = "same" if held[1] == line.base else "adopted"
-        elif self.on["along"] and self.schema.orphaned(self.rows, name, row):
-            what = "orphan"
-        elif not held:
-            forgotten = buried and self.on["forgot"] and buried[2] < line.base_seq
-            if not buried or buried[1] == line.base or forgotten:
-                what = "insert"
-            else:
-                what = "suspect" if line.suspect else "back"
-        elif held[1] == line.base:
-            what = "update"
-        elif self.on["forgot"] and held[2] < line.base_seq:
-            what = "forward"
-        elif self.on["merge"] and self.schema.merged(name, held[0] or {}, row):
-            what = "merged"
         else:
-            what = "suspect" if line.suspect else "lost"
+            what = self._verdict_on_news(name, line, row, held, buried)
+            asks = what != "suspect" or not self.on["suspects alone"]
+            if asks and self.on["along"] and self.schema.orphaned(self.rows, name, row):
+                what = "orphan"
         found = held or buried
         return Verdict(
             what, found and found[1], found[2] if found else 0, line.keep, line.row or line.tag
         )
+
+    def _verdict_on_news(
+        self, table: str, line: Line, row: Row, held: Held | None, buried: Held | None
+    ) -> str:
+        """Judge contents that the server does not hold, but for the parents that they need."""
+        found = held or buried
+        if not found or found[1] == line.base:
+            return "update" if held else "insert"
+        if self.on["forgot"] and found[2] < line.base_seq:
+            return "forward" if held else "insert"
+        if held and held[0] and self.on["merge"] and self.schema.merged(table, held[0], row):
+            return "merged"
+        if line.suspect:
+            return "suspect"
+        return "lost" if held else "back"
 
     def _delete(
         self, table: Table, lines: list[Line], node: str, token: int, seq: int

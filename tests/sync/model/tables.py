@@ -83,7 +83,8 @@ class Schema:
     def merged(self, table: str, one: Row, other: Row) -> Row | None:
         """Give what two versions make together; None: more differs than what merges."""
         merges = self.tables[table].merges
-        if any(value != other[column] for column, value in one.items() if column not in merges):
+        fixed = (one.keys() | other.keys()) - merges.keys()
+        if any(one.get(column) != other.get(column) for column in fixed):
             return None
         return self.combined(table, one, other)
 
