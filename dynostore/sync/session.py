@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dynostore import config, database, errors
 from dynostore.driver_errors import is_from_postgres, sqlstate
+from dynostore.sync.pieces import gathered
 from dynostore.sync.stall import Paced, StallGuard
 from dynostore.sync.tables import literal
 
@@ -89,6 +90,17 @@ class Session:
         """Run a COPY from or to a stream of bytes; the time that the stream takes is its own."""
         with self._answering(), self.connection.cursor() as cursor:
             cursor.copy_expert(sql, Paced(stream, self.guard), piece_bytes)
+
+    def copy_out(
+        self, sql: str, take: Callable[[bytes], None], piece_bytes: int = _COPY_BYTES
+    ) -> None:
+        """Run a COPY to this side; ``take`` gets pieces of whole rows, on its own time."""
+        with (
+            self._answering(),
+            self.connection.cursor() as cursor,
+            gathered(take, self.guard, piece_bytes) as rows,
+        ):
+            cursor.copy_expert(sql, rows)
 
     def one(self, sql: str, values: Sequence[Any] = ()) -> tuple[Any, ...] | None:
         """Give the first row, or None."""

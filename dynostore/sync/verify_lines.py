@@ -1,8 +1,9 @@
 """Rows of both sides as lines of text, in the order of their keys, told apart where they differ.
 
-A line is a key, a revision and a number, and in a deep look the other columns: COPY text, in the
-form in which a file stores a value. Both sides' lines come page by page and are compared as bytes,
-which is one pass in C where nothing differs; so nothing needs to be hashed, and memory is flat.
+A line is a key, in a deep look the other columns, a revision and a number: COPY text, in the form
+in which a file stores a value. The last two are empty where the file knows of no version. Both
+sides' lines come page by page and are compared as bytes, which is one pass in C where nothing
+differs; so nothing needs to be hashed, and memory is flat.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ class Line:
     @classmethod
     def of(cls, text: bytes) -> Line:
         """Take a line apart."""
-        key, revision, seq, *fields = text.split(b"\t")
+        key, *fields, revision, seq = text.split(b"\t")
         return cls(unescaped(key), (_number(revision), _number(seq)), fields)
 
 
 def _number(text: bytes) -> int | None:
-    return None if text == NULL else int(text)
+    return None if text in (NULL, b"") else int(text)
 
 
 def escaped(value: bytes) -> bytes:
@@ -69,7 +70,8 @@ def unescaped(field: bytes) -> bytes:
     return _ESCAPED.sub(lambda match: _UNESCAPES.get(match[1], match[1]), field)
 
 
-def _key_of(line: bytes) -> bytes:
+def key_of(line: bytes) -> bytes:
+    """Give the key that a line begins with."""
     return unescaped(line[: line.index(b"\t")])
 
 
@@ -89,8 +91,8 @@ def aligned(ours: Iterator[Lines], theirs: Iterator[Lines]) -> Iterator[tuple[Li
             yield mine, held
             mine, held = [], []
             continue
-        edge = min(_key_of(mine[-1]), _key_of(held[-1]))
-        end, their_end = (bisect_right(lines, edge, key=_key_of) for lines in (mine, held))
+        edge = min(key_of(mine[-1]), key_of(held[-1]))
+        end, their_end = (bisect_right(lines, edge, key=key_of) for lines in (mine, held))
         yield mine[:end], held[:their_end]
         mine, held = mine[end:], held[their_end:]
 

@@ -16,20 +16,10 @@ from dynostore.sqlite_file import SqliteFile
 from dynostore.sync.read_ahead import ReadAhead
 from dynostore.sync.server import Server
 from dynostore.sync.tables import Column, Table, literal
-from dynostore.sync.verify_lines import (
-    NULL,
-    UNSENDABLE,
-    Line,
-    Lines,
-    Version,
-    escaped,
-)
-from dynostore.sync.wire import sendable, server_expressions
+from dynostore.sync.verify_lines import Line, Lines, Version
+from dynostore.sync.verify_pages import Pages, line_of, one_by_one
+from dynostore.sync.wire import server_expressions
 
-_PAGE_ROWS = 5000
-_FIRST_PAGE_ROWS = 100  # before it is known how long rows are
-_PAGE_BYTES = 4 * 1024 * 1024
-_LONGEST_PAGE_BYTES = 64 * 1024 * 1024
 _CACHE_KIB = 64 * 1024
 _UUID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
@@ -148,10 +138,11 @@ class Here:
         source = (
             f"FROM {table.quoted} t LEFT JOIN sync_base b"
             f" ON b.tbl = {literal(table.name)} AND b.key = t.{table.key.quoted}"
-            f" WHERE typeof(t.{table.key.quoted}) = 'text' AND t.{table.key.quoted}"
+            # A BLOB comes after every text: no other database could be asked for such a key.
+            f" WHERE t.{table.key.quoted} < x'' AND t.{table.key.quoted}"
         )
         self._with_base[table.name] = 0
-        pages = _Pages(self._pages, f"t.{table.key.quoted}", columns, source)
+        pages = Pages(self._pages, f"t.{table.key.quoted}", columns, source)
         with ReadAhead.of(pages.read()) as ahead:
             for lines, with_base in ahead:
                 self._with_base[table.name] += with_base
@@ -164,7 +155,7 @@ class Here:
             f" FROM {table.quoted} t WHERE t.{table.key.quoted} = b.key)"
             f" AND b.tbl = {literal(table.name)} AND b.key"
         )
-        return (lines for lines, _ in _Pages(self._pages, "b.key", (), source).read())
+        return (lines for lines, _ in Pages(self._pages, "b.key", (), source).read())
 
     def find(
         self, table: Table, keys: Sequence[bytes], columns: Sequence[Column]
@@ -174,13 +165,13 @@ class Here:
             f"FROM {table.quoted} t LEFT JOIN sync_base b"
             f" ON b.tbl = {literal(table.name)} AND b.key = t.{table.key.quoted}"
         )
-        sql = _carefully(f"t.{table.key.quoted}", columns, source)
+        sql = one_by_one(f"t.{table.key.quoted}", columns, source)
         rows, bases = {}, {}
         for key in keys:
             for row in self._notes.execute(
                 f"{sql} WHERE t.{table.key.quoted} = CAST(? AS TEXT)", (key,)
             ):
-                rows[key] = Line.of(_line(row))
+                rows[key] = Line.of(line_of(row))
             for revision, seq in self._notes.execute(
                 "SELECT revision, seq FROM sync_base WHERE tbl = ? AND key = CAST(? AS TEXT)",
                 (table.name, key),
@@ -199,122 +190,6 @@ def _connected(file: SqliteFile) -> sqlite3.Connection:
     connection.text_factory = bytes
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     return connection
-
-
-class _Pages:
-    """Reads lines in the order of their keys.
-
-    SQLite joins a page's lines itself, in one step that holds up no other thread: row by row it
-    takes twice as long. Only a page that holds something peculiar is read value by value; so is a
-    table with floats, of which SQLite prints 15 digits.
-
-    :param source: FROM and WHERE, up to the name of the key, which a comparison follows.
-    """
-
-    def __init__(
-        self, reader: sqlite3.Connection, key: str, columns: Sequence[Column], source: str
-    ) -> None:
-        self._reader = reader
-        self._tabs = len(columns) + 2
-        self._plain = all(column.kind != "real" for column in columns)
-        self._rows = _PAGE_ROWS if not columns else _FIRST_PAGE_ROWS
-        line = " || char(9) || ".join(
-            [
-                rf"replace({key}, '\', '\\')",
-                r"coalesce(b.revision, '\N')",
-                r"coalesce(b.seq, '\N')",
-                *map(_printed, columns),
-            ]
-        )
-        order = f"> CAST(? AS TEXT) ORDER BY {key} LIMIT ?"
-        first = order.replace(">", ">=", 1)
-        outer = "SELECT count(*), count(l), count(r), max(k), group_concat(l, char(10)) FROM "
-        inner = f"{outer} (SELECT {key} AS k, b.revision AS r, {line} AS l {source}"
-        self._joined = (f"{inner} {first})", f"{inner} {order})")
-        slowly = _carefully(key, columns, source)
-        self._single = (f"{slowly} {first}", f"{slowly} {order}")
-
-    def read(self) -> Iterator[tuple[Lines, int]]:
-        """Give pages of lines, with the number of those that have a base."""
-        last: bytes | None = None
-        while True:
-            asked = self._rows
-            page = (self._read_joined(last) if self._plain else None) or self._read_single(last)
-            lines, with_base, last, size = page
-            if lines:
-                yield lines, with_base
-                self._rows = min(_PAGE_ROWS, 4 * asked, _PAGE_BYTES * len(lines) // size + 1)
-            if not lines:
-                return
-
-    def _read_joined(self, last: bytes | None) -> tuple[Lines, int, bytes, int] | None:
-        """Give lines, those with a base, the last key, and bytes; None: the page is peculiar."""
-        self._reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_PAGE_BYTES)
-        try:
-            count, lines, with_base, key, text = self._reader.execute(
-                self._joined[last is not None], (last or b"", self._rows)
-            ).fetchone()
-        except sqlite3.DataError:  # longer than a page may be
-            return None
-        finally:
-            self._reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**31 - 1)
-        if count == 0:
-            return [], 0, b"", 0
-        if lines < count or text.count(b"\n") >= count or text.count(b"\t") > self._tabs * count:
-            return None
-        return text.split(b"\n"), with_base, key, len(text)
-
-    def _read_single(self, last: bytes | None) -> tuple[Lines, int, bytes, int]:
-        lines, with_base, size, key = [], 0, 0, last or b""
-        cursor = self._reader.execute(self._single[last is not None], (last or b"", self._rows))
-        for row in cursor:
-            lines.append(_line(row))
-            with_base += row[1] is not None
-            size += len(lines[-1])
-            key = row[0]
-            if size >= _PAGE_BYTES:
-                break
-        cursor.close()
-        return lines, with_base, key, size
-
-
-def _stored(column: Column) -> str:
-    """Give the SQL for one value as the file stores it; 0 where the server cannot hold it."""
-    if column.kind == "boolean":  # the file's own 0 and 1
-        column = dataclasses.replace(column, kind="integer")
-    return sendable(column, f"t.{column.quoted}")
-
-
-def _printed(column: Column) -> str:
-    """Give the SQL for one value as COPY prints it.
-
-    Its type needs no test: the server's own value has the same bytes, or it differs.
-    """
-    value = f"t.{column.quoted}"
-    if column.kind in ("text", "json"):
-        value = rf"replace({value}, '\', '\\')"
-    elif column.kind == "bytes":
-        value = rf"'\\x' || lower(hex({value}))"
-    return (
-        rf"CASE WHEN t.{column.quoted} IS NULL THEN '\N' ELSE {value} END" if column.null else value
-    )
-
-
-def _carefully(key: str, columns: Sequence[Column], source: str) -> str:
-    version = "CAST(b.revision AS TEXT), CAST(b.seq AS TEXT)"
-    return f"SELECT {', '.join([key, version, *map(_stored, columns)])} {source}"
-
-
-def _line(row: Sequence[object]) -> bytes:
-    return b"\t".join(map(_field, row))
-
-
-def _field(value: object) -> bytes:
-    if value is None:
-        return NULL
-    if isinstance(value, bytes):
-        return escaped(value)
-    return repr(value).encode() if isinstance(value, float) else UNSENDABLE
 
 
 class There:
@@ -378,17 +253,21 @@ class There:
 
     def _read(self, select: str) -> Iterator[Lines]:
         sql = f"COPY ({select}) TO STDOUT"
-        with ReadAhead[Lines](lambda put: self._copy(sql, _Chunks(put))) as chunks:
-            yield from chunks
+        with ReadAhead[Lines](lambda put: self._copy(sql, put)) as pages:
+            yield from pages
 
-    def _copy(self, sql: str, chunks: _Chunks) -> None:
-        self._server.copy(sql, chunks)
-        chunks.end()
+    def _copy(self, sql: str, put: Callable[[Lines], None]) -> None:
+        def take(rows: bytes) -> None:
+            lines = rows.split(b"\n")
+            lines.pop()  # what stands behind the last newline
+            put(lines)
+
+        self._server.copy_out(sql, take)
 
 
 def _columns(table: Table, columns: Sequence[Column]) -> str:
     printed = server_expressions(dataclasses.replace(table, columns=tuple(columns)), "t")
-    names = [f"t.{table.key.quoted}", "t.sync_rev", "t.sync_seq", *([printed] if columns else [])]
+    names = [f"t.{table.key.quoted}", *([printed] if columns else []), "t.sync_rev", "t.sync_seq"]
     return f"{', '.join(names)} FROM {table.quoted} t"
 
 
@@ -400,27 +279,3 @@ def _is_askable(table: Table, key: bytes) -> bool:
         return "\0" not in key.decode()
     except UnicodeDecodeError:
         return False
-
-
-class _Chunks:
-    """Takes COPY's rows one by one, and passes them on in pages."""
-
-    def __init__(self, put: Callable[[Lines], None]) -> None:
-        self._put = put
-        self._lines: Lines = []
-        self._bytes = 0
-
-    def write(self, line: bytes) -> None:
-        """Take one row."""
-        self._lines.append(line)
-        self._bytes += len(line)
-        if len(self._lines) >= _PAGE_ROWS or self._bytes >= _PAGE_BYTES:
-            self.end()
-
-    def end(self) -> None:
-        """Pass on what is left."""
-        if self._lines:
-            lines = b"".join(self._lines).split(b"\n")
-            lines.pop()  # what stands behind the last newline
-            self._put(lines)
-            self._lines, self._bytes = [], 0

@@ -18,7 +18,7 @@ from dynostore.errors import ConfigError, IdentityMismatch, StoreUnwritable, Syn
 from dynostore.fields import utc_now
 from dynostore.migrator import file_lock
 from dynostore.samples.seed import seed
-from dynostore.sync import verify_repair, verify_sides
+from dynostore.sync import verify_pages, verify_repair
 from dynostore.sync.purge import purge
 from dynostore.sync.verify import verify as run_verify
 from dynostore.sync.verify_lines import aligned, escaped, odd_ones
@@ -171,7 +171,7 @@ def test_pages_are_cut_anywhere_and_long_ones_read_row_by_row(
         ("_PAGE_BYTES", 700),
         ("_LONGEST_PAGE_BYTES", 900),
     ):
-        monkeypatch.setattr(verify_sides, name, size)
+        monkeypatch.setattr(verify_pages, name, size)
     report = verify(seeded, deep=True)
     assert found(report) == []
     assert {c.name: c.rows for c in report.tables} == {
