@@ -57,13 +57,13 @@ def _write_down(
 def acknowledge_after_crash(
     local: LocalFile, server: Server, node_id: str, pending: Pending
 ) -> Outcome:
-    """Do the same for a batch that this process did not send: the server's rows tell the keys."""
+    """Do the same for a batch that this process did not send: log and server tell the keys."""
     if pending.op == "n":
         with local.writing():
             local.journal.remember(pending.token, server.verdict(node_id, pending.token).seq)
         return Outcome()
     verdict = server.verdict(node_id, pending.token)
-    keys = _keys_of(server, local.tables[pending.table], pending, verdict.seq)
+    keys = _keys_of(local, server, pending, verdict.seq)
     return acknowledge(local, server, pending, keys, verdict)
 
 
@@ -85,8 +85,23 @@ def wake_children(
     return woken
 
 
-def _keys_of(server: Server, table: Table, pending: Pending, seq: int) -> list[str]:
-    """Ask the server which keys it holds as the batch left them."""
+def _keys_of(local: LocalFile, server: Server, pending: Pending, seq: int) -> list[str]:
+    """Give the keys of a batch that the server took.
+
+    A key that did not change again here was sent as it is logged, whatever others have made of its
+    row since; of one that did change only the server can tell whether it was in the batch.
+    """
+    table = local.tables[pending.table]
+    here = f"SELECT 1 FROM {table.quoted} t WHERE t.{table.key.quoted} = l.key"
+    logged = local.writer.execute(
+        "SELECT DISTINCT l.key FROM sync_log l WHERE l.tbl = ? AND l.seq < ?"
+        " AND l.key BETWEEN ? AND ? AND typeof(l.key) = 'text'"
+        f" AND {'' if pending.op == 'p' else 'NOT '}EXISTS ({here})"
+        " AND l.key NOT IN (SELECT key FROM sync_log WHERE tbl = l.tbl AND seq > ?)"
+        " AND l.key NOT IN (SELECT key FROM sync_reject WHERE tbl = l.tbl AND origin = 'file')",
+        (table.name, pending.marker, pending.first_key, pending.last_key, pending.marker),
+    )
+    keys = {key for (key,) in logged}
     if pending.op == "p":
         sql = (
             f"SELECT {table.key.quoted}::text FROM {table.quoted}"
@@ -98,4 +113,4 @@ def _keys_of(server: Server, table: Table, pending: Pending, seq: int) -> list[s
             "SELECT key FROM dynostore_sync.tombstone WHERE seq = %s AND rev = %s AND tbl = %s",
             (seq, pending.token, table.name),
         )
-    return [key for (key,) in rows]
+    return sorted(keys.union(key for (key,) in rows))

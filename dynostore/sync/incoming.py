@@ -161,9 +161,10 @@ class Incoming:
             self._set_aside(table, key, row.unfit)
             return False
         if row.values is None:
-            waiting = self._clear_away_children(table, key)
-            if waiting:
-                self._log(table, key, waiting)
+            if not self._clear_away_children(table, key):
+                # Not as a change: a child that was changed will ask for it, one that may have been
+                # changed will not.
+                self.log(table, key, "s")
                 return False
             self._writer.execute(f"DELETE FROM {table.quoted} WHERE {table.key.quoted} = ?", (key,))
         elif self._bring_parents(table, row.values, row.node):
@@ -202,7 +203,8 @@ class Incoming:
             self._local.set_aside(self._writer, table.name, [reject], origin="server")
             self.unfit.append(table)
 
-    def _log(self, table: Table, key: str, op: str = "p") -> None:
+    def log(self, table: Table, key: str, op: str) -> None:
+        """Log a row for the server to judge: as changed (``p``), or as one that may be (``s``)."""
         self._local.log(self._writer, table.name, [key], op)
         self.logged = True
 
@@ -231,29 +233,26 @@ class Incoming:
             row = self._fetched.get(parent, value)
             if row is None or row.values is None or not self.take(parent, value, row):
                 return False
-            if self._waiting(parent, value):
+            if self._waits(parent, value):
                 # Its deletion may be on its way: behind it the row is sent once more.
-                self._log(parent, value)
+                self.log(parent, value, "p")
                 self.withdrawn.append((parent, value, row.revision, node))
         return True
 
-    def _clear_away_children(self, table: Table, key: str) -> str | None:
-        """Make a row's children here what the server has made of them.
-
-        :return: None: none is left. ``p``: some changed here. ``s``: some may have changed while
-            nobody looked; once the server has judged them, they are out of the way or not.
-        """
-        left: set[str] = set()
+    def _clear_away_children(self, table: Table, key: str) -> bool:
+        """Make a row's children here what the server has made of them; False: some are left."""
+        cleared = True
         for name, column in table.children:
             child = self._local.tables[name]
             for child_key in self._children(child, column, key):
-                waiting = self._waiting(child, child_key)
-                row = None if waiting else self._fetched.get(child, child_key)
-                if row is None or _refers(child, row, column, key):
-                    left.add(waiting or "p")
-                elif not self.take(child, child_key, row):
-                    left.add("p")
-        return min(left, default=None)
+                row = None if self._waits(child, child_key) else self._fetched.get(child, child_key)
+                if (
+                    row is None
+                    or _refers(child, row, column, key)
+                    or not self.take(child, child_key, row)
+                ):
+                    cleared = False
+        return cleared
 
     def _children(self, child: Table, column: str, key: str) -> list[str]:
         found = self._writer.execute(
@@ -261,18 +260,14 @@ class Incoming:
         )
         return [child_key for (child_key,) in found]
 
-    def _waiting(self, table: Table, key: str) -> str | None:
-        """Tell whether a row waits for the server's judgement, and how it was logged at least.
-
-        :return: None: no. ``p``: it changed here. ``s``: it may have changed.
-        """
-        (waiting,) = self._writer.execute(
-            "SELECT CASE WHEN count(*) = 0 THEN NULL WHEN min(op = 's') THEN 's' ELSE 'p' END FROM"
-            " (SELECT op FROM sync_log WHERE tbl = ? AND key = ? UNION ALL"
-            " SELECT 'p' FROM sync_reject WHERE tbl = ? AND key = ? AND origin = 'file')",
+    def _waits(self, table: Table, key: str) -> bool:
+        """Tell whether a row waits for the server's judgement."""
+        found = self._writer.execute(
+            "SELECT 1 FROM sync_log WHERE tbl = ? AND key = ? UNION ALL"
+            " SELECT 1 FROM sync_reject WHERE tbl = ? AND key = ? AND origin = 'file' LIMIT 1",
             (table.name, key, table.name, key),
-        ).fetchone()
-        return str(waiting) if waiting else None
+        )
+        return found.fetchone() is not None
 
     def _exists(self, table: Table, column: str, value: Any) -> bool:
         found = self._writer.execute(

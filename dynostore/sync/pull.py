@@ -83,29 +83,36 @@ class Pull:
 
         A file behind the horizon of what was purged is compared with the server in full first.
         """
-        if not self._take_window():
-            reconcile(
-                self._local, self._server, token=self._local.journal.node().token, restored_at=None
-            )
-            self._take_window(compared=True)
+        horizon = self._take_window(None)
+        while horizon is not None:
+            node = self._local.journal.node()
+            reconcile(self._local, self._server, token=node.token, restored_at=None)
+            horizon = self._take_window(horizon)
 
-    def _take_window(self, *, compared: bool = False) -> bool:
+    def _take_window(self, compared: int | None) -> int | None:
         """Take all tables' rows, then their tombstones.
 
-        :return: False: nothing was taken, as tombstones that this file has not seen were purged.
+        :param compared: the horizon at which this file began to compare itself with the server.
+        :return: the horizon, where tombstones were purged that this file has not seen: nothing was
+            taken; None: everything was.
         """
         cursors = self._local.journal.cursors()
         with self._view() as (high, horizon):
             behind = min(cursors[table.name].number for table in self._scope) < horizon
-            if behind and not compared and self._local.has_bases():
-                return False
+            if behind and horizon > (compared or 0) and self._local.has_bases():
+                return int(horizon)
             windows = {name: Window(cursor.number, high) for name, cursor in cursors.items()} | {
                 table.name: Window(0, high, again=True)
                 for table in self._scope
                 if cursors[table.name].columns != table.column_names
             }
             rows, tombstones = self._changed(windows)
-            if compared or rows or tombstones or something_is_wished(self._local, self._scope):
+            if (
+                compared is not None
+                or rows
+                or tombstones
+                or something_is_wished(self._local, self._scope)
+            ):
                 self._turn_token(high)
                 for table in self._scope:
                     if table.name in rows:
@@ -116,7 +123,7 @@ class Pull:
                 self._retry_set_aside()
                 self._drop_given_up()
                 self._move_cursors(high)
-        return True
+        return None
 
     def _turn_token(self, high: int) -> None:
         """Change the token on both sides, unless the file's own is as new as the view.

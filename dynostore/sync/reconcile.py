@@ -72,6 +72,10 @@ def reconcile(
     with local.writing() as writer:
         writer.execute("UPDATE sync_table SET cursor = 0")
         local.journal.set_identity(incarnation=incarnation)
+        if restored_at is not None:
+            # Of the past that the server lost no number may be taken for one of its own, should it
+            # be restored to that past once more.
+            writer.execute("UPDATE sync_history SET clock = min(clock, ?)", (restored_at,))
         local.journal.remember(pending.token, clock)
         local.journal.drop_pending()
 

@@ -55,6 +55,7 @@ class Exceptions:
         self._table = local.tables[pending.table]
         self._pending = pending
         self._odd = odd
+        self._seq = 0
         self.any = bool(odd)
         self.arrived = {key for key, item in odd.items() if item["what"] != "orphan"}
         self.fetched = Fetched(server)
@@ -87,6 +88,7 @@ class Exceptions:
         :param seq: the batch's number on the clock.
         :raises RowsWanted: roll back, fetch ``fetched``, and call it again.
         """
+        self._seq = seq
         outcome = Outcome()
         later = self._local.logged_after(writer, self._pending.marker, self._table.name)
         incoming = Incoming(self._local, writer, self.fetched, limit=seq)
@@ -161,8 +163,14 @@ class Exceptions:
     def _take(self, incoming: Incoming, key: str, later: set[str]) -> None:
         # A row that was changed again here keeps its contents and its base: the next push judges
         # the newer version.
-        if key not in later and key in self._held:
-            incoming.take(self._table, key, self._held[key])
+        if key in later:
+            return
+        row = self._held.get(key)
+        if row is None or row.seq > self._seq:
+            # Deleted and forgotten meanwhile, or newer than this batch: the next round asks again.
+            incoming.log(self._table, key, "s")
+        else:
+            incoming.take(self._table, key, row)
 
     def _take_merge(
         self, incoming: Incoming, key: str, item: dict[str, Any], later: set[str]

@@ -180,7 +180,7 @@ def test_a_parent_deleted_elsewhere_comes_back_for_a_child_added_here(
     one.sync()
     two.store.runs.add_file("a", "new.csv")
     two.sync(direction="pull")
-    assert ("runs", "a", "p") in two.logged()
+    assert ("runs", "a", "s") in two.logged()
     assert two.count("runs") == 1
     both(two, one, rounds=2)
     for node in (one, two):
