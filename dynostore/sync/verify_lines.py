@@ -3,7 +3,7 @@
 A line is a key, in a deep look the other columns, a revision and a number: COPY text, in the form
 in which a file stores a value. The last two are empty where the file knows of no version. Both
 sides' lines come page by page and are compared as bytes, which is one pass in C where nothing
-differs; so nothing needs to be hashed, and memory is flat.
+differs; memory is flat.
 """
 
 from __future__ import annotations
@@ -95,6 +95,18 @@ def aligned(ours: Iterator[Lines], theirs: Iterator[Lines]) -> Iterator[tuple[Li
         end, their_end = (bisect_right(lines, edge, key=key_of) for lines in (mine, held))
         yield mine[:end], held[:their_end]
         mine, held = mine[end:], held[their_end:]
+
+
+def summed(pages: Iterator[Lines]) -> tuple[int, int]:
+    """Give the number of lines and the sum of their hashes, which no order changes.
+
+    Both sides' lines must be summed in one process: Python's hashes differ from one to the next.
+    """
+    count = total = 0
+    for lines in pages:
+        count += len(lines)
+        total += sum(map(hash, lines))
+    return count, total
 
 
 def odd_ones(ours: Lines, theirs: Lines) -> list[tuple[bytes, Line | None, Line | None]]:

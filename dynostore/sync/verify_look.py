@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from dynostore.sync.push import Progress
 from dynostore.sync.tables import Column, Table
 from dynostore.sync.verify_judge import Difference, Horizons, Sighting, judge
-from dynostore.sync.verify_lines import Line, aligned, differing, odd_ones
+from dynostore.sync.verify_lines import Line, aligned, differing, odd_ones, summed
+from dynostore.sync.verify_pages import Peculiar
 from dynostore.sync.verify_repair import Repairs
 from dynostore.sync.verify_sides import Here, There, compared
 
@@ -83,9 +86,11 @@ class Look:
 
     def _compare_rows(self, table: Table) -> None:
         check, horizons = self.checks[table.name], self._horizons(table)
-        columns = compared(table, deep=self._deep)
         waiting = self._here.waiting(table)
         check.unsent, check.set_aside = waiting.get("unsent", 0), waiting.get("set aside", 0)
+        columns = compared(table, deep=self._deep)
+        if not waiting and self._deep and self._sum_is_equal(table, columns):
+            columns = ()
         theirs = self._there.rows(table, columns)
         for mine, held in aligned(self._here.rows(table, columns), theirs):
             check.rows += len(mine)
@@ -101,6 +106,21 @@ class Look:
             self._here.suspect(table, suspects)
             if self._progress:
                 self._progress(table.name, check.rows)
+
+    def _sum_is_equal(self, table: Table, columns: Sequence[Column]) -> bool:
+        """Tell whether all rows are equal, whatever their versions; if not, that may mean nothing.
+
+        Read in the order in which they lie, on both sides at once: a fraction of the time that it
+        takes along the keys.
+        """
+        ours = self._here.in_any_order(table, columns)
+        try:
+            first = next(ours, [])  # most peculiar tables show at once that they are
+            with ThreadPoolExecutor(1, "dynostore-verify") as pool:
+                theirs = pool.submit(summed, self._there.in_any_order(table, columns))
+                return summed(itertools.chain([first], ours)) == theirs.result()
+        except Peculiar:
+            return False
 
     def _compare_graves(self, table: Table) -> None:
         """Compare what was deleted."""

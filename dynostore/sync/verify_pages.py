@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from dynostore.sync.tables import Column
+from dynostore.sync.tables import Column, Table
 from dynostore.sync.verify_lines import NULL, UNSENDABLE, Lines, escaped, key_of
 from dynostore.sync.wire import sendable
 
@@ -15,8 +16,12 @@ _FIRST_PAGE_ROWS = 100  # before it is known how long rows are
 _PAGE_BYTES = 4 * 1024 * 1024
 _LONGEST_PAGE_BYTES = 64 * 1024 * 1024
 _ABSENT = b"\xff\xfe\xfd"
-"""Stands for NULL in a page until it is known that it holds nothing that must be escaped. It is no
-UTF-8, which no value of the server's is: so nothing there can be taken for it."""
+"""Stands for NULL in a page until the page is escaped. It is no UTF-8, which all values of the
+server's are: so nothing there can be taken for it."""
+
+
+class Peculiar(Exception):
+    """The rows hold something that SQLite cannot print as the server does."""
 
 
 class Pages:
@@ -35,55 +40,38 @@ class Pages:
         self._reader = reader
         self._tabs = len(columns) + 2
         self._exact = all(column.kind != "real" for column in columns)
-        self._escaping = False
         self._rows = _PAGE_ROWS if not columns else _FIRST_PAGE_ROWS
+        values = [key, *map(_printed, columns), "ifnull(b.revision || '\t' || b.seq, '\t')"]
+        joined = f"SELECT count(*), group_concat(l, '\n') FROM (SELECT {_line(values)} {source}"
+        slowly = one_by_one(key, columns, source)
         order = f"> CAST(? AS TEXT) ORDER BY {key} LIMIT ?"
         first = order.replace(">", ">=", 1)
-        self._joined = {}
-        for escaping in (False, True):
-            values = [_escaped(key, escaping), *(_printed(c, escaping) for c in columns)]
-            line = " || '\t' || ".join([*values, "ifnull(b.revision || '\t' || b.seq, '\t')"])
-            joined = f"SELECT count(*), group_concat(l, '\n') FROM (SELECT {line} AS l {source}"
-            self._joined[escaping] = (f"{joined} {first})", f"{joined} {order})")
-        slowly = one_by_one(key, columns, source)
+        self._joined = (f"{joined} {first})", f"{joined} {order})")
         self._single = (f"{slowly} {first}", f"{slowly} {order}")
 
     def read(self) -> Iterator[tuple[Lines, int]]:
         """Give pages of lines, with the number of those that have a base."""
         last: bytes | None = None
         while True:
-            asked = self._rows
             page = (self._read_joined(last) if self._exact else None) or self._read_single(last)
             lines, with_base, last, size = page
-            if lines:
-                yield lines, with_base
-                self._rows = min(_PAGE_ROWS, 4 * asked, _PAGE_BYTES * len(lines) // size + 1)
             if not lines:
                 return
+            yield lines, with_base
+            self._rows = _next_rows(self._rows, len(lines), size)
 
     def _read_joined(self, last: bytes | None) -> tuple[Lines, int, bytes, int] | None:
         """Give lines, those with a base, the last key, and bytes; None: the page is peculiar."""
-        self._reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_PAGE_BYTES)
         try:
-            count, text = self._reader.execute(
-                self._joined[self._escaping][last is not None], (last or b"", self._rows)
-            ).fetchone()
-        except sqlite3.DataError:  # longer than a page may be
+            with _short_texts(self._reader):
+                count, text = self._reader.execute(
+                    self._joined[last is not None], (last or b"", self._rows)
+                ).fetchone()
+            if count == 0:
+                return [], 0, b"", 0
+            text = _as_copied(text, count, self._tabs)
+        except Peculiar:
             return None
-        finally:
-            self._reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**31 - 1)
-        if count == 0:
-            return [], 0, b"", 0
-        if (
-            text is None
-            or text.count(b"\n") != count - 1
-            or text.count(b"\t") != self._tabs * count
-        ):
-            return None
-        if b"\\" in text and not self._escaping:
-            self._escaping = True  # from now on: most tables have no such value, or many
-            return self._read_joined(last)
-        text = text.replace(_ABSENT, NULL)
         lines = text.split(b"\n")
         without_base = text.count(b"\t\n") + text.endswith(b"\t")
         return lines, count - without_base, key_of(lines[-1]), len(text)
@@ -102,34 +90,108 @@ class Pages:
         return lines, with_base, key, size
 
 
-def _stored(column: Column) -> str:
-    """Give the SQL for one value as the file stores it; 0 where the server cannot hold it."""
-    if column.kind == "boolean":  # the file's own 0 and 1
-        column = dataclasses.replace(column, kind="integer")
-    return sendable(column, f"t.{column.quoted}")
+def in_any_order(
+    reader: sqlite3.Connection, table: Table, columns: Sequence[Column]
+) -> Iterator[Lines]:
+    """Give pages of lines of key and columns, without a version, in the order in which they lie.
+
+    Along the key each row is somewhere else in the file: that takes five times as long.
+
+    :raises Peculiar: the lines must be read in the order of their keys.
+    """
+    if not _is_plain(reader, table, columns):
+        raise Peculiar
+    values = _line([f"t.{table.key.quoted}", *map(_printed, columns)])
+    sql = (
+        "SELECT count(*), max(r), group_concat(l, '\n') FROM"
+        f" (SELECT t._rowid_ AS r, {values} FROM {table.quoted} t"
+        " WHERE t._rowid_ > ? ORDER BY t._rowid_ LIMIT ?)"
+    )
+    last, rows = -(2**63), _FIRST_PAGE_ROWS
+    while True:
+        with _short_texts(reader):
+            count, upto, text = reader.execute(sql, (last, rows)).fetchone()
+        if count == 0:
+            return
+        text = _as_copied(text, count, len(columns))
+        yield text.split(b"\n")
+        last, rows = upto, _next_rows(rows, count, len(text))
 
 
-def _printed(column: Column, escaping: bool) -> str:
-    """Give the SQL for one value as COPY prints it, or ``_ABSENT``.
+def _is_plain(reader: sqlite3.Connection, table: Table, columns: Sequence[Column]) -> bool:
+    """Tell whether the two sides print a table's values with the same bytes, as far as that shows.
+
+    They never do so with JSON, whose spaces differ, nor with floats.
+    """
+    if any(column.kind == "real" for column in columns):
+        return False
+    filled = [f"t.{column.quoted} IS NOT NULL" for column in columns if column.kind == "json"]
+    try:
+        found = reader.execute(
+            f"SELECT t._rowid_ FROM {table.quoted} t WHERE {' OR '.join(filled) or '0'} LIMIT 1"
+        )
+    except sqlite3.OperationalError:  # a table without rowids lies in the order of its keys
+        return False
+    return found.fetchone() is None
+
+
+@contextlib.contextmanager
+def _short_texts(reader: sqlite3.Connection) -> Iterator[None]:
+    """Let no page become longer than fits well into memory.
+
+    :raises Peculiar: it would.
+    """
+    reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_PAGE_BYTES)
+    try:
+        yield
+    except sqlite3.DataError:
+        raise Peculiar from None
+    finally:
+        reader.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2**31 - 1)
+
+
+def _as_copied(text: bytes | None, count: int, tabs: int) -> bytes:
+    """Give a page as COPY would print it.
+
+    :param count: how many rows it has; ``tabs`` as many stand in each line.
+    :raises Peculiar: a value holds a tab or a newline, or is none.
+    """
+    if text is None or text.count(b"\n") != count - 1 or text.count(b"\t") != tabs * count:
+        raise Peculiar
+    return text.replace(b"\\", b"\\\\").replace(_ABSENT, NULL)
+
+
+def _next_rows(rows: int, count: int, size: int) -> int:
+    """Give how many rows the next page shall have, from those asked for, found, and their bytes."""
+    return min(_PAGE_ROWS, 4 * rows, _PAGE_BYTES * count // size + 1)
+
+
+def _line(values: Sequence[str]) -> str:
+    return " || '\t' || ".join(values) + " AS l"
+
+
+def _printed(column: Column) -> str:
+    """Give the SQL for one value as the server prints it, not escaped, or ``_ABSENT``.
 
     Its type needs no test: the server's own value has the same bytes, or it differs.
     """
     value = f"t.{column.quoted}"
     if column.kind == "bytes":
-        value = rf"CASE WHEN {value} IS NOT NULL THEN '\\x' || lower(hex({value})) END"
-    elif column.kind in ("text", "json"):
-        value = _escaped(value, escaping)
+        value = rf"CASE WHEN {value} IS NOT NULL THEN '\x' || lower(hex({value})) END"
     return f"ifnull({value}, CAST(x'{_ABSENT.hex()}' AS TEXT))" if column.null else value
-
-
-def _escaped(value: str, escaping: bool) -> str:
-    return rf"replace({value}, '\', '\\')" if escaping else value
 
 
 def one_by_one(key: str, columns: Sequence[Column], source: str) -> str:
     """Give the SQL that reads rows value by value, for :func:`line_of`."""
     version = "CAST(b.revision AS TEXT), CAST(b.seq AS TEXT)"
     return f"SELECT {', '.join([key, *map(_stored, columns), version])} {source}"
+
+
+def _stored(column: Column) -> str:
+    """Give the SQL for one value as the file stores it; 0 where the server cannot hold it."""
+    if column.kind == "boolean":  # the file's own 0 and 1
+        column = dataclasses.replace(column, kind="integer")
+    return sendable(column, f"t.{column.quoted}")
 
 
 def line_of(row: Sequence[object]) -> bytes:

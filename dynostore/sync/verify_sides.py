@@ -17,7 +17,7 @@ from dynostore.sync.read_ahead import ReadAhead
 from dynostore.sync.server import Server
 from dynostore.sync.tables import Column, Table, literal
 from dynostore.sync.verify_lines import Line, Lines, Version
-from dynostore.sync.verify_pages import Pages, line_of, one_by_one
+from dynostore.sync.verify_pages import Pages, in_any_order, line_of, one_by_one
 from dynostore.sync.wire import server_expressions
 
 _CACHE_KIB = 64 * 1024
@@ -148,6 +148,13 @@ class Here:
                 self._with_base[table.name] += with_base
                 yield lines
 
+    def in_any_order(self, table: Table, columns: Sequence[Column]) -> Iterator[Lines]:
+        """Give pages of lines without a version, in the order in which the rows lie.
+
+        :raises Peculiar: the lines must be read in the order of their keys.
+        """
+        return in_any_order(self._pages, table, columns)
+
     def graves(self, table: Table) -> Iterator[Lines]:
         """Give pages of the bases without a row: what was deleted."""
         source = (
@@ -220,6 +227,10 @@ class There:
         """Give pages of lines."""
         return self._read(f"SELECT {_columns(table, columns)} ORDER BY t.{table.key.quoted}")
 
+    def in_any_order(self, table: Table, columns: Sequence[Column]) -> Iterator[Lines]:
+        """Give pages of lines without a version, in no order."""
+        return self._read(f"SELECT {_values(table, columns)} FROM {table.quoted} t")
+
     def graves(self, table: Table) -> Iterator[Lines]:
         """Give pages of tombstones."""
         return self._read(
@@ -266,9 +277,12 @@ class There:
 
 
 def _columns(table: Table, columns: Sequence[Column]) -> str:
+    return f"{_values(table, columns)}, t.sync_rev, t.sync_seq FROM {table.quoted} t"
+
+
+def _values(table: Table, columns: Sequence[Column]) -> str:
     printed = server_expressions(dataclasses.replace(table, columns=tuple(columns)), "t")
-    names = [f"t.{table.key.quoted}", *([printed] if columns else []), "t.sync_rev", "t.sync_seq"]
-    return f"{', '.join(names)} FROM {table.quoted} t"
+    return ", ".join([f"t.{table.key.quoted}", *([printed] if columns else [])])
 
 
 def _is_askable(table: Table, key: bytes) -> bool:
