@@ -108,8 +108,13 @@ def test_an_upgrade_killed_at_every_statement(
     assert len(seen) > 50
 
 
-def test_setting_up_a_file_killed_at_every_statement(tmp_path: Path, killed_at: KilledAt) -> None:
-    for number in itertools.count(1):
+@pytest.mark.parametrize(
+    "every", [11, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_setting_up_a_file_killed_at_its_statements(
+    every: int, tmp_path: Path, killed_at: KilledAt
+) -> None:
+    for number in itertools.count(1, every):
         path = tmp_path / f"{number}.db"
         killed = killed_at(number, lambda path=path: Store.open(path).close())  # type: ignore[misc]
         with Store.open(path) as store:
