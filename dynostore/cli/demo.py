@@ -20,6 +20,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -38,6 +39,7 @@ from dynostore.samples.seed import families_in, seed
 from dynostore.store import Store
 
 _STORE = "runs.db"
+_REMOVALS = 100
 _FIGURES = (
     "SELECT r.status, count(DISTINCT r.id) AS runs, count(f.id) AS files "
     "FROM runs r LEFT JOIN run_files f ON f.run_id = r.id GROUP BY r.status ORDER BY r.status"
@@ -222,12 +224,25 @@ def _require_extra() -> None:
 
 @contextlib.contextmanager
 def _workplace() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="dynostore-demo-") as directory:
+    directory = Path(tempfile.mkdtemp(prefix="dynostore-demo-")).resolve()
+    try:
         # Without a runtime directory of its own the wheel warns, and leaves a lock file in /tmp
         # that other users of the machine stumble over.
-        Path(directory, "python_PostgresServer").mkdir()
-        with _environment(XDG_RUNTIME_DIR=directory):
-            yield Path(directory).resolve()
+        (directory / "python_PostgresServer").mkdir()
+        with _environment(XDG_RUNTIME_DIR=str(directory)):
+            yield directory
+    finally:
+        _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory into which an interrupted start of the server may write for a moment."""
+    for _ in range(_REMOVALS - 1):
+        with contextlib.suppress(OSError):
+            shutil.rmtree(directory)
+            return
+        time.sleep(0.1)
+    shutil.rmtree(directory)
 
 
 @contextlib.contextmanager
