@@ -161,11 +161,8 @@ class Pull:
         """Give the tables that have rows, and those that have tombstones, in their windows."""
         asked = [
             f"SELECT true, {literal(t.name)} WHERE EXISTS"
-            f" (SELECT FROM {t.quoted} WHERE {windows[t.name]})"
-            for t in self._scope
-            if windows[t.name].after < windows[t.name].upto
-        ] + [
-            f"SELECT false, {literal(t.name)} WHERE EXISTS (SELECT FROM dynostore_sync.tombstone"
+            f" (SELECT FROM {t.quoted} WHERE {windows[t.name]}) UNION ALL"
+            f" SELECT false, {literal(t.name)} WHERE EXISTS (SELECT FROM dynostore_sync.tombstone"
             f" WHERE tbl = {literal(t.name)} AND {_numbered(windows[t.name])})"
             for t in self._scope
             if windows[t.name].after < windows[t.name].upto
@@ -204,7 +201,7 @@ class Pull:
         dirty: DirtyKeys,
         window: Window,
         *,
-        known: bool = True,
+        known: bool,
     ) -> list[str]:
         """Write a batch of rows and their bases, inside the caller's transaction.
 
@@ -334,6 +331,8 @@ class Pull:
         """Ask again for the rows that fitted no file: they, or their parents, may fit by now."""
         for table in self._scope:
             keys = self._local.set_aside_keys(table, origin="server")
+            if not keys:
+                continue
             with self._counting(table), DirtyKeys(self._local.writer, table) as dirty:
                 for start in range(0, len(keys), _ORPHANS):
                     self._take_with_parents(table, keys[start : start + _ORPHANS], dirty)
