@@ -91,6 +91,11 @@ class Place:
     source: str
     settings: Settings = Settings()
 
+    @classmethod
+    def of(cls, given: str | Place) -> Place:
+        """Give what a program named, as an address or as a place that was located."""
+        return cls(given, "argument") if isinstance(given, str) else given
+
     @property
     def shown(self) -> str:
         """The address without its password."""

@@ -28,7 +28,7 @@ def fork(store: Store, remote: str | config.Place) -> str:
     :raises IdentityMismatch: this is not the server that the file was synced with.
     """
     require_psycopg2()
-    place = config.Place(remote, "argument") if isinstance(remote, str) else remote
+    place = config.Place.of(remote)
     file = require_file(store)
     with alone(file), translated(file.shown):
         local = LocalFile(file.path, file.settings, describe(REPLICATED))

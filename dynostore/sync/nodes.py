@@ -35,7 +35,7 @@ def list_nodes(remote: str | config.Place) -> list[NodeView]:
     :raises RemoteUnavailable: the server does not answer.
     """
     require_psycopg2()
-    place = config.Place(remote, "argument") if isinstance(remote, str) else remote
+    place = config.Place.of(remote)
     server = Server(place, describe(REPLICATED))
     try:
         with translated(place.shown):

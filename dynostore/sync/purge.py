@@ -54,7 +54,7 @@ def purge(remote: str | config.Place, before: dt.datetime, *, dry_run: bool = Fa
     require_psycopg2()
     if before.tzinfo is None or before > utc_now():
         raise InvalidValue("before", f"{before} is no moment of the past, with its zone")
-    place = config.Place(remote, "argument") if isinstance(remote, str) else remote
+    place = config.Place.of(remote)
     server = Server(place, describe(REPLICATED))
     with translated(place.shown):
         try:

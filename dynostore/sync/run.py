@@ -130,7 +130,7 @@ def sync(
         raise errors.ConfigError(
             f"direction: {direction!r} is none of {', '.join(get_args(Direction))}"
         )
-    place = config.Place(remote, "argument") if isinstance(remote, str) else remote
+    place = config.Place.of(remote)
     started = time.perf_counter()
     file = require_file(store)
     if file.read_only:

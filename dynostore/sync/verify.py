@@ -111,7 +111,7 @@ def verify(
     :raises ConfigError: the store is not a SQLite file, the remote no Postgres, or a table unknown.
     """
     require_psycopg2()
-    place = config.Place(remote, "argument") if isinstance(remote, str) else remote
+    place = config.Place.of(remote)
     file = require_file(store)
     if repair and file.read_only:
         raise errors.StoreUnwritable(

@@ -80,7 +80,7 @@ def watch(
     :param options: what :func:`dynostore.sync.sync` takes besides.
     :raises DynostoreError: what no second attempt gets past.
     """
-    place = config.Place(remote, "argument") if isinstance(remote, str) else remote
+    place = config.Place.of(remote)
     file = require_file(store)
     failures = 0
     with (
