@@ -15,6 +15,9 @@ from typing import Any
 from dynostore.sync.tables import Column, Table
 from dynostore.sync.wire import MISFIT, server_expressions
 
+VALUES = slice(2, None)
+"""Where the columns' values stand in a row: after its revision and its number."""
+
 _NULL = "\\N"
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _UNESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -69,14 +72,13 @@ class Arrivals:
         )
 
     def upsert(self, *, marked: bool) -> str:
-        """Give the statement that writes one row into the file.
+        """Give the statement that writes one row, its values from :data:`VALUES` on, into the file.
 
         Never INSERT OR REPLACE: it deletes the row first, and its children with it.
         """
         columns, key = self.table.columns, self.table.key
         values = [
-            f"nullif(?{place}, '{_NULL}')" if marked and column.null else f"?{place}"
-            for place, column in enumerate(columns, 3)
+            f"nullif(?, '{_NULL}')" if marked and column.null else "?" for column in columns
         ]
         others = [f"{c.quoted} = excluded.{c.quoted}" for c in columns if c.name != key.name]
         return (

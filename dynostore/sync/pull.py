@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from dynostore.sync.arrivals import Arrivals, orphans_among
+from dynostore.sync.arrivals import VALUES, Arrivals, orphans_among
 from dynostore.sync.batches import Limits, Reject
 from dynostore.sync.changes import DirtyKeys, LocalFile
 from dynostore.sync.conflicts import note_conflict
@@ -220,7 +220,7 @@ class Pull:
         orphans = orphans_among(arrivals, rows, lambda c, keys: self._there(writer, c, keys))
         if orphans:
             rows = [row for row in rows if row[at] not in orphans]
-        writer.executemany(arrivals.upsert(marked=chunk.marked), rows)
+        writer.executemany(arrivals.upsert(marked=chunk.marked), [row[VALUES] for row in rows])
         self._local.set_bases(writer, [(table.name, row[at], row[0], row[1]) for row in rows])
         self._local.readmit(writer, table.name, [row[at] for row in rows])
         self._note_misfits(
