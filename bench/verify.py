@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
 def _compare(directory: Path, server: Any, options: argparse.Namespace) -> dict[str, Any]:
     from dynostore import Store
     from dynostore.sync import sync
-    from dynostore.sync.verify import verify
+    from dynostore.sync.verify.run import verify
 
     path, url = directory / "node.db", server.database()
     fill(path, options.rows)

@@ -182,7 +182,7 @@ def status(session: Session, to: str | None, utc: bool) -> int:
 
 def _nodes(session: Session, remote: Place) -> list[dict[str, Any]] | None:
     from dynostore.errors import DynostoreError
-    from dynostore.sync.nodes import list_nodes
+    from dynostore.sync.remote.nodes import list_nodes
 
     try:
         return [dataclasses.asdict(node) for node in list_nodes(remote)]

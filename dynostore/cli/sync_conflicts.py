@@ -11,8 +11,8 @@ from dynostore.cli._options import examples, in_utc, paged
 from dynostore.cli._output import print_item, print_items, print_page
 from dynostore.cli._session import Group, Session
 from dynostore.cli._tables import Column, as_text
-from dynostore.sync.conflicts import Conflict, get_conflict, list_conflicts
-from dynostore.sync.resolve import resolve_all, resolve_conflict
+from dynostore.sync.review.conflicts import Conflict, get_conflict, list_conflicts
+from dynostore.sync.review.resolve import resolve_all, resolve_conflict
 
 _COLUMNS = (
     Column("id", whole=True, right=True),

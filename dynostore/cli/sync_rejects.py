@@ -11,7 +11,7 @@ from dynostore.cli._options import assured, examples, in_utc, paged, require_con
 from dynostore.cli._output import print_item, print_page
 from dynostore.cli._session import Group, Session
 from dynostore.cli._tables import Column
-from dynostore.sync.rejects import (
+from dynostore.sync.review.rejects import (
     RejectedRow,
     drop_rejects,
     get_reject,

@@ -12,7 +12,7 @@ from dynostore.cli._session import Session
 from dynostore.cli._tables import Column, print_table
 
 if TYPE_CHECKING:
-    from dynostore.sync.verify import VerifyReport
+    from dynostore.sync.verify.run import VerifyReport
 
 _TABLES = (
     Column("name", "table"),
@@ -65,7 +65,7 @@ def verify(session: Session, /, to: str | None, **options: Any) -> int:
 
     Exits with 7 when the two differ, with 3 when a repair left conflicts or rejected rows.
     """
-    from dynostore.sync.verify import verify as compare  # imported late, as is everything heavy
+    from dynostore.sync.verify.run import verify as compare  # imported late, as is everything heavy
 
     remote = session.remote(to)
     with session.store() as store, progress(session) as show:

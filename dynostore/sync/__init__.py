@@ -1,14 +1,10 @@
-"""The local file and the shared Postgres; one module a step of the protocol.
+"""The local file and the shared Postgres: the steps of the protocol that docs/sync.md explains.
 
-``capture`` (tables and triggers in the file), ``changes`` (the log), ``journal`` (identity and
-batches on their way), ``fence`` (are we still who we were), ``batches`` and ``push``
-(sending), ``statements`` (judging and applying, on the server), ``acknowledge``, ``verdicts`` and
-``conflicts`` (what the server made of it), ``pull`` and ``arrivals`` (bringing), ``incoming`` (a
-row, with its parents), ``reconcile`` (after a restored server), ``server`` (its schema),
-``status``, ``wire`` and ``tables`` (values and columns), ``run`` (a whole sync), ``watch`` (again
-and again), ``fork`` and ``purge``. What people do about conflicts and rejects: ``conflicts``,
-``images`` and ``resolve``; ``rejects``, ``stored_keys`` and ``wishes``. ``verify`` compares both
-sides. docs/sync.md explains the protocol.
+Below ``run`` (a whole sync) and ``watch`` (again and again) stand the file (``local``), the server
+(``remote``), the two ways (``push``, ``pull``) and what both need: ``tables`` and ``wire`` (columns
+and values), ``read_ahead``. Before them comes the ``fence`` (are we still who we were), with
+``reconcile``; beside them ``verify`` (compares both sides), ``review`` (conflicts and rejects, for
+people), ``status``, ``fork`` and ``purge``. A new verb is a module here, which the command imports.
 """
 
 from __future__ import annotations
@@ -17,18 +13,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dynostore.sync.conflicts import Conflict as Conflict
-    from dynostore.sync.conflicts import get_conflict as get_conflict
-    from dynostore.sync.conflicts import list_conflicts as list_conflicts
-    from dynostore.sync.rejects import RejectedRow as RejectedRow
-    from dynostore.sync.rejects import drop_rejects as drop_rejects
-    from dynostore.sync.rejects import get_reject as get_reject
-    from dynostore.sync.rejects import list_rejects as list_rejects
-    from dynostore.sync.rejects import retry_rejects as retry_rejects
-    from dynostore.sync.rejects import rows_in_danger as rows_in_danger
-    from dynostore.sync.resolve import Resolutions as Resolutions
-    from dynostore.sync.resolve import resolve_all as resolve_all
-    from dynostore.sync.resolve import resolve_conflict as resolve_conflict
+    from dynostore.sync.review.conflicts import Conflict as Conflict
+    from dynostore.sync.review.conflicts import get_conflict as get_conflict
+    from dynostore.sync.review.conflicts import list_conflicts as list_conflicts
+    from dynostore.sync.review.rejects import RejectedRow as RejectedRow
+    from dynostore.sync.review.rejects import drop_rejects as drop_rejects
+    from dynostore.sync.review.rejects import get_reject as get_reject
+    from dynostore.sync.review.rejects import list_rejects as list_rejects
+    from dynostore.sync.review.rejects import retry_rejects as retry_rejects
+    from dynostore.sync.review.rejects import rows_in_danger as rows_in_danger
+    from dynostore.sync.review.resolve import Resolutions as Resolutions
+    from dynostore.sync.review.resolve import resolve_all as resolve_all
+    from dynostore.sync.review.resolve import resolve_conflict as resolve_conflict
     from dynostore.sync.run import SyncReport as SyncReport
     from dynostore.sync.run import sync as sync
     from dynostore.sync.status import SyncStatus as SyncStatus

@@ -10,12 +10,12 @@ import logging
 import uuid
 
 from dynostore.errors import IdentityMismatch
-from dynostore.sync.acknowledge import acknowledge_after_crash
-from dynostore.sync.changes import LocalFile
-from dynostore.sync.journal import Node, Pending, new_token
-from dynostore.sync.push import TableReport
+from dynostore.sync.local.changes import LocalFile
+from dynostore.sync.local.journal import Node, Pending, new_token
+from dynostore.sync.push.acknowledge import acknowledge_after_crash
+from dynostore.sync.push.push import TableReport
 from dynostore.sync.reconcile import reconcile
-from dynostore.sync.server import Server, ServerIdentity
+from dynostore.sync.remote.server import Server, ServerIdentity
 
 _log = logging.getLogger("dynostore.sync")
 

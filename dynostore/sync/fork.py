@@ -9,11 +9,11 @@ from dynostore.database import require_psycopg2
 from dynostore.driver_errors import translated
 from dynostore.models import REPLICATED
 from dynostore.store import Store
-from dynostore.sync.alone import alone
-from dynostore.sync.capture import install, log_whole_table
-from dynostore.sync.changes import LocalFile, require_file
 from dynostore.sync.fence import become_another, pass_fence
-from dynostore.sync.server import Server
+from dynostore.sync.local.alone import alone
+from dynostore.sync.local.capture import install, log_whole_table
+from dynostore.sync.local.changes import LocalFile, require_file
+from dynostore.sync.remote.server import Server
 from dynostore.sync.tables import describe
 
 

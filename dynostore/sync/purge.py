@@ -12,8 +12,8 @@ from dynostore.driver_errors import translated
 from dynostore.errors import InvalidValue, SchemaError
 from dynostore.fields import utc_now
 from dynostore.models import REPLICATED
-from dynostore.sync.nodes import NodeView, nodes_of
-from dynostore.sync.server import Server
+from dynostore.sync.remote.nodes import NodeView, nodes_of
+from dynostore.sync.remote.server import Server
 from dynostore.sync.tables import describe
 
 

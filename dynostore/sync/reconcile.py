@@ -15,9 +15,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dynostore.sync.changes import DirtyKeys, LocalFile
-from dynostore.sync.journal import Pending
-from dynostore.sync.server import Server
+from dynostore.sync.local.changes import DirtyKeys, LocalFile
+from dynostore.sync.local.journal import Pending
+from dynostore.sync.remote.server import Server
 from dynostore.sync.tables import Table
 
 _FETCH_ROWS = 10_000

@@ -20,18 +20,18 @@ from dynostore.driver_errors import (
 )
 from dynostore.models import REPLICATED
 from dynostore.store import Store
-from dynostore.sync.alone import alone
-from dynostore.sync.batches import Limits
-from dynostore.sync.capture import install
-from dynostore.sync.changes import FileRebuilt, LocalFile, require_file
 from dynostore.sync.fence import pass_fence
 from dynostore.sync.fork import forget_server
-from dynostore.sync.pull import Pull
-from dynostore.sync.push import Progress, Push, TableReport
+from dynostore.sync.local.alone import alone
+from dynostore.sync.local.capture import install
+from dynostore.sync.local.changes import FileRebuilt, LocalFile, require_file
+from dynostore.sync.pull.pull import Pull
+from dynostore.sync.push.batches import Limits
+from dynostore.sync.push.push import Progress, Push, TableReport
 from dynostore.sync.reconcile import reconcile
-from dynostore.sync.rejects import retry_after_upgrade
-from dynostore.sync.server import Server
-from dynostore.sync.statements import TOKEN_MOVED
+from dynostore.sync.remote.server import Server
+from dynostore.sync.remote.statements import TOKEN_MOVED
+from dynostore.sync.review.rejects import retry_after_upgrade
 from dynostore.sync.tables import Table, describe, select
 
 _log = logging.getLogger("dynostore.sync")

@@ -14,7 +14,7 @@ from dynostore.fields import UtcTimeField
 from dynostore.models import REPLICATED
 from dynostore.models.base import key_field
 from dynostore.store import Store
-from dynostore.sync.changes import require_file
+from dynostore.sync.local.changes import require_file
 from dynostore.sync.tables import quoted
 
 

@@ -21,9 +21,9 @@ from dynostore import config, errors
 from dynostore.driver_errors import is_from_postgres
 from dynostore.fields import time_text, utc_now
 from dynostore.store import Store
-from dynostore.sync.changes import require_file
+from dynostore.sync.local.changes import require_file
+from dynostore.sync.remote.session import Session
 from dynostore.sync.run import Direction, SyncReport, sync
-from dynostore.sync.session import Session
 
 CHANNEL = "dynostore_sync"
 """The server notifies it of every number that its clock hands out; the payload is the number."""

@@ -1,4 +1,4 @@
-"""``dynostore sync verify``: the words around :func:`dynostore.sync.verify.verify`."""
+"""``dynostore sync verify``: the words around :func:`dynostore.sync.verify.run.verify`."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ import psycopg2.extensions
 
 from dynostore import Store
 from dynostore.sync import run
-from dynostore.sync.batches import Limits
-from dynostore.sync.session import Session
+from dynostore.sync.push.batches import Limits
+from dynostore.sync.remote.session import Session
 
 DIED = 99
 

@@ -11,8 +11,8 @@ import pytest
 from dynostore import Store
 from dynostore.errors import ConflictNotFound, ConstraintFailed, InvalidValue
 from dynostore.sync import sync_status
-from dynostore.sync.conflicts import Conflict, get_conflict, list_conflicts
-from dynostore.sync.resolve import resolve_all, resolve_conflict
+from dynostore.sync.review.conflicts import Conflict, get_conflict, list_conflicts
+from dynostore.sync.review.resolve import resolve_all, resolve_conflict
 
 EVERYTHING: dict[str, Any] = {
     "source": "two",
@@ -175,7 +175,7 @@ def test_the_winner_is_known_after_a_crash_behind_the_servers_commit(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("dynostore.sync.push.acknowledge", die)
+        patched.setattr("dynostore.sync.push.push.acknowledge", die)
         with pytest.raises(KeyboardInterrupt):
             two.sync()
     two.store.runs.update("a", source="changed after the crash")

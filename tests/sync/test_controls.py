@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from dynostore.errors import RemoteUnavailable
-from dynostore.sync import changes, run, statements
-from dynostore.sync.statements import finish
+from dynostore.sync import run
+from dynostore.sync.local import changes
+from dynostore.sync.remote import statements
+from dynostore.sync.remote.statements import finish
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from dynostore import errors, migrator
 from dynostore.fields import utc_now
 from dynostore.sync import sync_status
 from dynostore.sync.fork import fork
-from dynostore.sync.nodes import list_nodes
 from dynostore.sync.purge import purge
-from dynostore.sync.verify import verify
+from dynostore.sync.remote.nodes import list_nodes
+from dynostore.sync.verify.run import verify
 
 
 def _ids(remote: Any) -> list[str]:

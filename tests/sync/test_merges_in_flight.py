@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from dynostore.sync import push
-from dynostore.sync.changes import LocalFile
-from dynostore.sync.journal import Journal
-from dynostore.sync.server import Server
+from dynostore.sync.local.changes import LocalFile
+from dynostore.sync.local.journal import Journal
+from dynostore.sync.push import push
+from dynostore.sync.remote.server import Server
 
 Meanwhile = Callable[[Callable[[], None]], None]
 
@@ -193,7 +193,7 @@ def test_a_child_beyond_the_first_page_holds_its_parent_as_well(
     for number in range(6):
         two.store.runs.add_file("a", f"{number}.csv")
     two.sync()
-    monkeypatch.setattr("dynostore.sync.verdicts._CHILDREN_PER_QUERY", 2)
+    monkeypatch.setattr("dynostore.sync.push.verdicts._CHILDREN_PER_QUERY", 2)
     two.sql("UPDATE run_files SET run_id = 'b', size_bytes = 'poison'")
     two.sql("DELETE FROM runs WHERE id = 'a'")
     report = two.sync()

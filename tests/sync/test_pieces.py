@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from dynostore import config
-from dynostore.sync.pieces import gathered
-from dynostore.sync.session import Session
-from dynostore.sync.stall import StallGuard
+from dynostore.sync.remote.pieces import gathered
+from dynostore.sync.remote.session import Session
+from dynostore.sync.remote.stall import StallGuard
 
 ROWS = [b"%d\t%s\n" % (number, b"x" * (number % 40)) for number in range(500)] + [
     b"y" * 5000 + b"\n"

@@ -10,7 +10,8 @@ import pytest
 
 from dynostore.errors import ConfigError, NotFound
 from dynostore.samples.seed import seed
-from dynostore.sync import changes, pull
+from dynostore.sync.local import changes
+from dynostore.sync.pull import pull
 
 
 @pytest.fixture

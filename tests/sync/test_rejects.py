@@ -11,9 +11,9 @@ from dynostore import Store
 from dynostore.errors import AmbiguousId, InvalidValue, RejectNotFound, SyncRunning
 from dynostore.migrator import step_names
 from dynostore.sync import sync, sync_status
-from dynostore.sync.alone import alone
-from dynostore.sync.changes import require_file
-from dynostore.sync.rejects import (
+from dynostore.sync.local.alone import alone
+from dynostore.sync.local.changes import require_file
+from dynostore.sync.review.rejects import (
     RejectedRow,
     drop_rejects,
     get_reject,

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from dynostore import config, errors
-from dynostore.sync import stall
-from dynostore.sync.session import Session
-from dynostore.sync.stall import StallGuard
+from dynostore.sync.remote import stall
+from dynostore.sync.remote.session import Session
+from dynostore.sync.remote.stall import StallGuard
 
 LIMIT_S = 0.8
 

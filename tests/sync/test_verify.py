@@ -18,10 +18,10 @@ from dynostore.errors import ConfigError, IdentityMismatch, StoreUnwritable, Syn
 from dynostore.fields import utc_now
 from dynostore.migrator import file_lock
 from dynostore.samples.seed import seed
-from dynostore.sync import verify_pages, verify_repair
 from dynostore.sync.purge import purge
-from dynostore.sync.verify import verify as run_verify
-from dynostore.sync.verify_lines import aligned, escaped, odd_ones
+from dynostore.sync.verify import pages, repair
+from dynostore.sync.verify.lines import aligned, escaped, odd_ones
+from dynostore.sync.verify.run import verify as run_verify
 
 HERE, THERE = "here", "there"
 SIDES = (HERE, THERE)
@@ -171,7 +171,7 @@ def test_pages_are_cut_anywhere_and_long_ones_read_row_by_row(
         ("_PAGE_BYTES", 700),
         ("_LONGEST_PAGE_BYTES", 900),
     ):
-        monkeypatch.setattr(verify_pages, name, size)
+        monkeypatch.setattr(pages, name, size)
     report = verify(seeded, deep=True)
     assert found(report) == []
     assert {c.name: c.rows for c in report.tables} == {
@@ -286,7 +286,7 @@ def test_a_repair_that_dies_before_it_has_told_the_server_loses_nothing(
     def die(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verify_repair, "_touch", die)
+    monkeypatch.setattr(repair, "_touch", die)
     with pytest.raises(KeyboardInterrupt):
         verify(one, deep=True, repair=True)
     assert one.sync(direction="both").exit_code == 3

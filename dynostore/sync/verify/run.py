@@ -18,15 +18,15 @@ from dynostore.database import SqliteFile, require_psycopg2
 from dynostore.driver_errors import translated
 from dynostore.models import REPLICATED
 from dynostore.store import Store
-from dynostore.sync.alone import alone
-from dynostore.sync.changes import LocalFile, require_file
-from dynostore.sync.push import Progress
+from dynostore.sync.local.alone import alone
+from dynostore.sync.local.changes import LocalFile, require_file
+from dynostore.sync.push.push import Progress
+from dynostore.sync.remote.server import Server
 from dynostore.sync.run import SyncReport, sync
-from dynostore.sync.server import Server
 from dynostore.sync.tables import Table, describe, select
-from dynostore.sync.verify_judge import Difference
-from dynostore.sync.verify_look import Look, TableCheck
-from dynostore.sync.verify_sides import Here, There
+from dynostore.sync.verify.judge import Difference
+from dynostore.sync.verify.look import Look, TableCheck
+from dynostore.sync.verify.sides import Here, There
 
 
 @dataclasses.dataclass

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dynostore.sqlite_file import SqliteFile
 from dynostore.sync.read_ahead import ReadAhead
-from dynostore.sync.server import Server
+from dynostore.sync.remote.server import Server
 from dynostore.sync.tables import Column, Table, literal
-from dynostore.sync.verify_lines import Line, Lines, Version
-from dynostore.sync.verify_pages import Pages, in_any_order, line_of, one_by_one
+from dynostore.sync.verify.lines import Line, Lines, Version
+from dynostore.sync.verify.pages import Pages, in_any_order, line_of, one_by_one
 from dynostore.sync.wire import server_expressions
 
 _CACHE_KIB = 64 * 1024

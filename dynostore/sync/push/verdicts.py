@@ -7,14 +7,14 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
-from dynostore.sync.batches import Reject
-from dynostore.sync.changes import LocalFile
-from dynostore.sync.conflicts import note_conflict
-from dynostore.sync.images import image_here, image_of
-from dynostore.sync.incoming import Fetched, Held, Incoming, held
-from dynostore.sync.journal import Pending
-from dynostore.sync.server import Server
-from dynostore.sync.statements import NODE_NAME
+from dynostore.sync.local.changes import LocalFile
+from dynostore.sync.local.images import image_here, image_of
+from dynostore.sync.local.journal import Pending
+from dynostore.sync.pull.incoming import Fetched, Held, Incoming, held
+from dynostore.sync.push.batches import Reject
+from dynostore.sync.remote.server import Server
+from dynostore.sync.remote.statements import NODE_NAME
+from dynostore.sync.review.conflicts import note_conflict
 from dynostore.sync.tables import Column, Table, quoted
 from dynostore.sync.wire import local_values, server_expressions
 

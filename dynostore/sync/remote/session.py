@@ -9,8 +9,8 @@ from typing import Any
 
 from dynostore import config, database, errors
 from dynostore.driver_errors import is_from_postgres, sqlstate
-from dynostore.sync.pieces import gathered
-from dynostore.sync.stall import Paced, StallGuard
+from dynostore.sync.remote.pieces import gathered
+from dynostore.sync.remote.stall import Paced, StallGuard
 from dynostore.sync.tables import literal
 
 _LOCK_TIMEOUT = "30s"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dynostore.driver_errors import translated
 from dynostore.sqlite_file import sqlite_target
 from dynostore.store import Store
-from dynostore.sync.changes import require_file
+from dynostore.sync.local.changes import require_file
 
 
 @contextlib.contextmanager

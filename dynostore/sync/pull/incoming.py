@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from dynostore.sync.batches import Reject
-from dynostore.sync.changes import LocalFile
-from dynostore.sync.server import Server
-from dynostore.sync.statements import NODE_NAME
+from dynostore.sync.local.changes import LocalFile
+from dynostore.sync.push.batches import Reject
+from dynostore.sync.remote.server import Server
+from dynostore.sync.remote.statements import NODE_NAME
 from dynostore.sync.tables import Table, quoted
 from dynostore.sync.wire import Unfit, local_values, server_expressions
 

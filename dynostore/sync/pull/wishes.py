@@ -1,4 +1,4 @@
-"""Carries out, inside a pull, what people asked for about rejects: see :mod:`.rejects`."""
+"""Carries out, inside a pull, what people asked for about rejects (``review.rejects``)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from dynostore.sync.acknowledge import wake_children
-from dynostore.sync.changes import LocalFile
-from dynostore.sync.incoming import Fetched, Incoming, RowsWanted
-from dynostore.sync.server import Server
-from dynostore.sync.stored_keys import StoredKey, find_key, rows_below
+from dynostore.sync.local.changes import LocalFile
+from dynostore.sync.local.stored_keys import StoredKey, find_key, rows_below
+from dynostore.sync.pull.incoming import Fetched, Incoming, RowsWanted
+from dynostore.sync.push.acknowledge import wake_children
+from dynostore.sync.remote.server import Server
 from dynostore.sync.tables import Table, literal
 
 

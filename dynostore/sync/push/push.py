@@ -11,15 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dynostore.driver_errors import sqlstate
-from dynostore.sync import statements
-from dynostore.sync.acknowledge import acknowledge
-from dynostore.sync.batches import Batch, Limits, Reject, changed_rows
-from dynostore.sync.changes import HISTORY_KEPT, LocalFile
-from dynostore.sync.journal import Pending, new_token
+from dynostore.sync.local.changes import HISTORY_KEPT, LocalFile
+from dynostore.sync.local.journal import Pending, new_token
+from dynostore.sync.push.acknowledge import acknowledge
+from dynostore.sync.push.batches import Batch, Limits, Reject, changed_rows
+from dynostore.sync.push.verdicts import Outcome
 from dynostore.sync.read_ahead import ReadAhead
-from dynostore.sync.server import Server, Verdict
+from dynostore.sync.remote import statements
+from dynostore.sync.remote.server import Server, Verdict
 from dynostore.sync.tables import Table
-from dynostore.sync.verdicts import Outcome
 from dynostore.sync.wire import shown, stored_values
 
 Progress = Callable[[str, int], None]

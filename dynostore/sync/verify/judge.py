@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Sequence
 
 from dynostore.sync.tables import Column
-from dynostore.sync.verify_lines import Line, Version, differing, misfit_in
+from dynostore.sync.verify.lines import Line, Version, differing, misfit_in
 
 
 class Kind(enum.StrEnum):

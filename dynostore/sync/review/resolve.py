@@ -13,9 +13,9 @@ from typing import Literal, get_args
 from dynostore import errors
 from dynostore.models import REPLICATED
 from dynostore.store import Store
-from dynostore.sync.conflicts import Conflict, get_conflict
-from dynostore.sync.images import stored
-from dynostore.sync.reader import reading
+from dynostore.sync.local.images import stored
+from dynostore.sync.local.reader import reading
+from dynostore.sync.review.conflicts import Conflict, get_conflict
 from dynostore.sync.tables import Column, Table, describe
 
 Keep = Literal["mine", "server"]

@@ -12,8 +12,8 @@ from dynostore.fields import time_text, utc_now
 from dynostore.models import REPLICATED
 from dynostore.repositories.base import Page, check_window
 from dynostore.store import Store
-from dynostore.sync.images import image_here, values_of
-from dynostore.sync.reader import reading
+from dynostore.sync.local.images import image_here, values_of
+from dynostore.sync.local.reader import reading
 from dynostore.sync.tables import Table, describe
 
 REASONS = {

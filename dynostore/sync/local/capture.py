@@ -13,7 +13,7 @@ import sqlite3
 import uuid
 
 from dynostore.sqlite_dependents import CAPTURE_PREFIX
-from dynostore.sync.changes import LocalFile
+from dynostore.sync.local.changes import LocalFile
 from dynostore.sync.tables import Table, literal, quoted
 
 _TABLES = """

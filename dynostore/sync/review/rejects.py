@@ -1,7 +1,7 @@
 """Rows that one side cannot hold as they are: listed, tried again, or given up.
 
 What a person asks for is written down beside the reject and carried out by the next pull, which has
-the server's version of the row; see :mod:`dynostore.sync.wishes`.
+the server's version of the row; see :mod:`dynostore.sync.pull.wishes`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from dynostore.migrator import step_names
 from dynostore.models import REPLICATED
 from dynostore.repositories.base import Page, check_window
 from dynostore.store import Store
-from dynostore.sync.alone import alone
-from dynostore.sync.changes import LocalFile, require_file
-from dynostore.sync.reader import reading
-from dynostore.sync.stored_keys import StoredKey, find_key, rows_below
+from dynostore.sync.local.alone import alone
+from dynostore.sync.local.changes import LocalFile, require_file
+from dynostore.sync.local.reader import reading
+from dynostore.sync.local.stored_keys import StoredKey, find_key, rows_below
 from dynostore.sync.tables import Table, describe, literal
 
 _COLUMNS = "tbl, key, column_name, value, message, sqlstate, tries, at, origin, wish"

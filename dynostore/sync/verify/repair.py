@@ -11,11 +11,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from dynostore.sync.changes import LocalFile
-from dynostore.sync.server import Server
+from dynostore.sync.local.changes import LocalFile
+from dynostore.sync.remote.server import Server
 from dynostore.sync.tables import Table
-from dynostore.sync.verify_judge import Kind, Sighting
-from dynostore.sync.verify_lines import Version
+from dynostore.sync.verify.judge import Kind, Sighting
+from dynostore.sync.verify.lines import Version
 
 _KEYS_PER_STATEMENT = 1000
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from dynostore import config, errors
 from dynostore.migrator import Migrator, step_names
-from dynostore.sync import statements
-from dynostore.sync.journal import Node
-from dynostore.sync.session import Session
+from dynostore.sync.local.journal import Node
+from dynostore.sync.remote import statements
+from dynostore.sync.remote.session import Session
 from dynostore.sync.tables import SYNC_COLUMNS, Table
 
 PROTOCOL = 1

@@ -9,7 +9,7 @@ from dynostore import config
 from dynostore.database import require_psycopg2
 from dynostore.driver_errors import translated
 from dynostore.models import REPLICATED
-from dynostore.sync.server import Server
+from dynostore.sync.remote.server import Server
 from dynostore.sync.tables import describe
 
 

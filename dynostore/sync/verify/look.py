@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from dynostore.sync.push import Progress
+from dynostore.sync.push.push import Progress
 from dynostore.sync.tables import Column, Table
-from dynostore.sync.verify_judge import Difference, Horizons, Sighting, judge
-from dynostore.sync.verify_lines import Line, aligned, differing, odd_ones, summed
-from dynostore.sync.verify_pages import Peculiar
-from dynostore.sync.verify_repair import Repairs
-from dynostore.sync.verify_sides import Here, There, compared
+from dynostore.sync.verify.judge import Difference, Horizons, Sighting, judge
+from dynostore.sync.verify.lines import Line, aligned, differing, odd_ones, summed
+from dynostore.sync.verify.pages import Peculiar
+from dynostore.sync.verify.repair import Repairs
+from dynostore.sync.verify.sides import Here, There, compared
 
 _SECOND_LOOK_ROWS = 200  # whole rows of both sides, which may be long
 

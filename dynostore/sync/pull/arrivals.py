@@ -77,9 +77,7 @@ class Arrivals:
         Never INSERT OR REPLACE: it deletes the row first, and its children with it.
         """
         columns, key = self.table.columns, self.table.key
-        values = [
-            f"nullif(?, '{_NULL}')" if marked and column.null else "?" for column in columns
-        ]
+        values = [f"nullif(?, '{_NULL}')" if marked and column.null else "?" for column in columns]
         others = [f"{c.quoted} = excluded.{c.quoted}" for c in columns if c.name != key.name]
         return (
             f"INSERT INTO {self.table.quoted} ({self.table.column_list})"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from dynostore.sync.changes import LocalFile
-from dynostore.sync.incoming import RowsWanted
-from dynostore.sync.journal import Pending
-from dynostore.sync.server import Server, Verdict
+from dynostore.sync.local.changes import LocalFile
+from dynostore.sync.local.journal import Pending
+from dynostore.sync.pull.incoming import RowsWanted
+from dynostore.sync.push.verdicts import MISSING_PARENT, Exceptions, Outcome
+from dynostore.sync.remote.server import Server, Verdict
 from dynostore.sync.tables import Table, quoted
-from dynostore.sync.verdicts import MISSING_PARENT, Exceptions, Outcome
 
 
 def acknowledge(

@@ -14,11 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from dynostore.sync.arrivals import VALUES, Arrivals, orphans_among
-from dynostore.sync.batches import Limits, Reject
-from dynostore.sync.changes import DirtyKeys, LocalFile
-from dynostore.sync.conflicts import note_conflict
-from dynostore.sync.incoming import (
+from dynostore.sync.local.changes import DirtyKeys, LocalFile
+from dynostore.sync.local.journal import Pending
+from dynostore.sync.pull.arrivals import VALUES, Arrivals, orphans_among
+from dynostore.sync.pull.incoming import (
     UNFIT,
     UNFIT_MESSAGE,
     Fetched,
@@ -27,14 +26,15 @@ from dynostore.sync.incoming import (
     RowsWanted,
     held,
 )
-from dynostore.sync.journal import Pending
-from dynostore.sync.push import Progress, TableReport
+from dynostore.sync.pull.wishes import Dropping, something_is_wished
+from dynostore.sync.push.batches import Limits, Reject
+from dynostore.sync.push.push import Progress, TableReport
+from dynostore.sync.push.verdicts import MISSING_PARENT
 from dynostore.sync.read_ahead import ReadAhead
 from dynostore.sync.reconcile import reconcile
-from dynostore.sync.server import Server
+from dynostore.sync.remote.server import Server
+from dynostore.sync.review.conflicts import note_conflict
 from dynostore.sync.tables import Column, Table, literal
-from dynostore.sync.verdicts import MISSING_PARENT
-from dynostore.sync.wishes import Dropping, something_is_wished
 
 _ORPHANS = 1000  # rows whose parents are fetched one key at a time
 

@@ -14,8 +14,8 @@ from dynostore.database import JOURNAL_SIZE_LIMIT_BYTES, MemoryDatabase, SqliteF
 from dynostore.fields import time_text, utc_now
 from dynostore.migrator import step_names
 from dynostore.store import Store
-from dynostore.sync.batches import Reject
-from dynostore.sync.journal import Journal, Pending
+from dynostore.sync.local.journal import Journal, Pending
+from dynostore.sync.push.batches import Reject
 from dynostore.sync.tables import Table, literal
 
 HISTORY_KEPT = 100_000

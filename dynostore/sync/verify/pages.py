@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from dynostore.sync.tables import Column, Table
-from dynostore.sync.verify_lines import NULL, UNSENDABLE, Lines, escaped, key_of
+from dynostore.sync.verify.lines import NULL, UNSENDABLE, Lines, escaped, key_of
 from dynostore.sync.wire import sendable
 
 _PAGE_ROWS = 5000

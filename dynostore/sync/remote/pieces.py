@@ -10,7 +10,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from dynostore.sync.stall import StallGuard
+from dynostore.sync.remote.stall import StallGuard
 
 
 class Pieces(io.RawIOBase):
