@@ -17,7 +17,7 @@ from dynostore.import_merge import Existing
 from dynostore.import_plan import ImportItem, Planner, as_item
 from dynostore.import_report import Entry, ImportReport, Remark
 from dynostore.import_writer import BatchWriter, note_invalid
-from dynostore.legacy import READERS, Finding, Reader, SourceRecord
+from dynostore.legacy import READERS, Finding, Reader, ReadOptions, SourceRecord
 from dynostore.legacy.source_json import printable
 from dynostore.legacy.source_tree import shown
 from dynostore.store import Store
@@ -35,6 +35,7 @@ def import_from(
     kind: str = "auto",
     dry_run: bool = False,
     existing: Existing = "merge",
+    options: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> ImportReport:
     """Take over all records of an older tool, and say what became of each file.
@@ -52,6 +53,7 @@ def import_from(
         what changed in the source since it was taken over; a value that changed on both sides
         stays as it is in the store, and is named in the report. ``update``: the source's value
         wins. ``skip``: leave such a record alone.
+    :param options: what the source does not say, such as the zone of its times.
     :param progress: called after each batch with the number of records and lone files done, and
         their total where it is known.
     :raises SourceNotFound: nothing is there, or nothing that a reader knows.
@@ -70,7 +72,7 @@ def import_from(
     report = ImportReport(root, reader.kind, dry_run=dry_run, existing=existing)
     planner = Planner(None if store is None else store.imports, existing)
     writer = None if dry_run or store is None else BatchWriter(store, planner, reader.kind)
-    for batch in _batches(_checked(reader, root, report)):
+    for batch in _batches(_checked(reader, root, options or ReadOptions(), report)):
         items = [item for item in batch if isinstance(item, ImportItem)]
         if writer is None:
             plans = planner.plan(items)
@@ -119,10 +121,12 @@ def _choose_reader(root: str, kind: str) -> Reader:
     raise errors.ConfigError(f"kind: {kind!r} is none of auto, {known}")
 
 
-def _checked(reader: Reader, root: str, report: ImportReport) -> Iterator[ImportItem | Entry]:
+def _checked(
+    reader: Reader, root: str, options: ReadOptions, report: ImportReport
+) -> Iterator[ImportItem | Entry]:
     """Give what the reader finds, records checked at the door; each key once, the first wins."""
     taken: dict[tuple[str, object], str] = {}
-    for found in reader.read(root):
+    for found in reader.read(root, options):
         if isinstance(found, Finding):
             yield _entry_of(found)
             continue

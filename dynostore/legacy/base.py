@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Iterator
 from typing import Any, Literal, Protocol
 
@@ -62,6 +63,17 @@ class Finding:
     key: str | None = None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a person knows of a source and the source does not say.
+
+    :ivar timezone: the zone of times that a tool took from its machine's clock and wrote without
+        one; None: this machine's.
+    """
+
+    timezone: dt.tzinfo | None = None
+
+
 class Reader(Protocol):
     """A reader of one older tool's data. It reads its source and nothing else, and never writes.
 
@@ -71,13 +83,18 @@ class Reader(Protocol):
     kind: str
 
     def detect(self, source: str) -> bool:
-        """Tell whether this tool's data is at the absolute path ``source``."""
+        """Tell whether this tool's data is at ``source``, an absolute path or a URL.
+
+        It is asked of every source: it looks at names and first bytes only, and never raises.
+        """
         ...
 
-    def read(self, source: str) -> Iterator[SourceRecord | Finding]:
+    def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
         """Give all that is there, in an order that depends on names alone.
 
         Each file of the source is counted in exactly one of the records and findings. What cannot
-        be read is a finding and never an error.
+        be read is a finding and never an error; only a source that cannot be read at all raises.
+
+        :raises SourceNotFound: a database cannot be opened or a server not be reached.
         """
         ...

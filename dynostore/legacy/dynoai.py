@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from dynostore.legacy.base import Finding, SourceRecord, Unreadable
+from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
 from dynostore.legacy.checksums import FileFacts, read_file
 from dynostore.legacy.dynoai_draft import STAMPED, Layout, RunDraft
 from dynostore.legacy.dynoai_layouts import build_record
@@ -49,7 +49,7 @@ class DynoaiReader:
             pending += [os.path.join(listing.path, name) for name in listing.directories]
         return False
 
-    def read(self, source: str) -> Iterator[SourceRecord | Finding]:
+    def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
         """Give every run, and every file that belongs to none, in the order of their paths."""
         tree = SourceTree(source)
         pending = [tree.root]

@@ -16,7 +16,7 @@ from dynostore.ids import derived_id
 from dynostore.import_merge import Existing
 from dynostore.import_report import ImportReport
 from dynostore.importer import import_from
-from dynostore.legacy import Finding, SourceRecord
+from dynostore.legacy import Finding, ReadOptions, SourceRecord
 from dynostore.models import Run, RunFile
 
 
@@ -307,7 +307,7 @@ class OddReader:
     def detect(self, source: str) -> bool:
         return True
 
-    def read(self, source: str) -> Iterator[SourceRecord | Finding]:
+    def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
         now = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
         for key, size in (("good", 1), ("bad", -1)):
             run = {"id": key, "status": "pending", "source": "odd"}
