@@ -66,7 +66,24 @@ class Session:
         """
         from dynostore.config import locate_remote
 
+        self._warn_of_password(to)
         return locate_remote(to, profile=self.profile, config=self.config)
+
+    def remote_if_any(self, to: str | None = None) -> Place | None:
+        """Find out where the shared server is, as :meth:`remote` does; None: nowhere."""
+        from dynostore.config import find_remote
+
+        self._warn_of_password(to)
+        return find_remote(to, profile=self.profile, config=self.config)
+
+    def _warn_of_password(self, to: str | None) -> None:
+        from dynostore.config import mask
+
+        if to is not None and mask(to) != to:
+            self.warn(
+                "a password in --to is seen by all users of this machine: use DYNOSTORE_REMOTE, or "
+                "~/.pgpass"
+            )
 
     def store(self, *, create: bool = False) -> Store:
         """Open the store; a SQLite file that is behind is upgraded.

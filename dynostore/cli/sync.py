@@ -17,7 +17,6 @@ from dynostore.cli.sync_rejects import rejects
 from dynostore.cli.sync_server import fork, purge
 from dynostore.cli.sync_verify import verify
 from dynostore.cli.sync_watch import keep_syncing
-from dynostore.config import mask
 
 if TYPE_CHECKING:
     from dynostore.config import Place
@@ -117,11 +116,6 @@ def _sync(
 ) -> int:
     from dynostore.sync import sync as run_sync  # imported late, as is everything heavy
 
-    if to is not None and mask(to) != to:
-        session.warn(
-            "a password in --to is seen by all users of this machine: use DYNOSTORE_REMOTE, or "
-            "~/.pgpass"
-        )
     remote = session.remote(to)
     if interval_s is not None and not watch:
         raise click.UsageError("--interval goes with --watch")
@@ -165,12 +159,11 @@ def status(session: Session, to: str | None, utc: bool) -> int:
 
     Exits with 1 when rows wait, conflicts or rejects are open, or the last sync failed.
     """
-    from dynostore.config import find_remote
     from dynostore.sync import sync_status  # imported late, as is everything heavy
 
     with session.store() as store:
         state = sync_status(store)
-    remote = find_remote(to, profile=session.profile, config=session.config)
+    remote = session.remote_if_any(to)
     nodes = None if remote is None else _nodes(session, remote)
     item = {**state.to_json(), "nodes": nodes}
     print_item(session, item, fields=_for_people(state), utc=utc, ok=not state.exit_code)

@@ -136,18 +136,25 @@ def test_a_second_sync_at_the_same_time_is_5(
     assert (done.code, done.error["code"]) == (5, "sync_running")
 
 
+@pytest.mark.parametrize("words", ["", "fork", "purge --older-than 90d --yes", "verify", "status"])
 def test_a_password_on_the_command_line_is_warned_about_once_and_never_shown(
-    call: Callable[..., Any], three_runs: list[str], monkeypatch: pytest.MonkeyPatch
+    words: str, call: Callable[..., Any], three_runs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = "postgresql://kim:secret@127.0.0.1:1/x"
-    done = call("sync", "--to", url)
+    done = call("sync", *words.split(), "--to", url)
     assert done.err.count("warning: a password in --to") == 1
-    assert "secret" not in done.err
+    assert "secret" not in done.err + done.out
+    monkeypatch.setenv("DYNOSTORE_REMOTE", url)
+    assert "password in --to" not in call("sync", *words.split()).err
+
+
+def test_the_warning_about_a_password_is_an_object_of_its_own_for_programs(
+    call: Callable[..., Any], three_runs: list[str]
+) -> None:
+    url = "postgresql://kim:secret@127.0.0.1:1/x"
     warning, error = call("--json", "sync", "--to", url).err.splitlines()
     assert "DYNOSTORE_REMOTE" in json.loads(warning)["warning"]
     assert json.loads(error)["ok"] is False
-    monkeypatch.setenv("DYNOSTORE_REMOTE", url)
-    assert "warning" not in call("sync").err
 
 
 def test_without_psycopg2_it_says_what_to_install(
