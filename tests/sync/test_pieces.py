@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from dynostore import config
+from dynostore.sync.pull.arrivals import Batches
+from dynostore.sync.push.batches import Limits
 from dynostore.sync.remote.pieces import gathered
 from dynostore.sync.remote.session import Session
 from dynostore.sync.remote.stall import StallGuard
@@ -25,6 +27,23 @@ def test_pieces_end_where_rows_end(size: int) -> None:
             stream.write(row)
     assert b"".join(pieces) == b"".join(ROWS)
     assert all(piece.endswith(b"\n") for piece in pieces)
+
+
+@pytest.mark.parametrize("size", [1, 100, 1 << 20])
+def test_batches_are_cut_by_rows_and_bytes_whatever_the_pieces(size: int) -> None:
+    for limits in (Limits(rows=3), Limits(rows=1), Limits(rows=1000), Limits(bytes=50)):
+        taken: list[bytes] = []
+        batches = Batches(limits, taken.append)
+        with gathered(batches.take, StallGuard(0), size) as stream:
+            for row in ROWS:
+                stream.write(row)
+        batches.end()
+        assert b"".join(taken) == b"".join(ROWS)
+        counts = [batch.count(b"\n") for batch in taken]
+        if limits.bytes > 50:
+            assert counts[:-1] == [limits.rows] * (len(counts) - 1)
+        elif size == 1:
+            assert all(len(batch) - len(batch.splitlines()[-1]) <= 50 for batch in taken)
 
 
 def test_who_wants_no_more_is_asked_once(remote: Any) -> None:

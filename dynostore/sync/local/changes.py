@@ -292,12 +292,22 @@ class DirtyKeys:
 
         Inside a write transaction this holds to its end, but for what the caller logs itself.
         """
+        if not self._any():
+            return set()
         found = self._writer.execute(
             "SELECT j.value FROM json_each(?) j WHERE j.value IN temp.dirty OR j.value IN"
             " (SELECT key FROM sync_log WHERE seq > ? AND tbl = ?)",
             (json.dumps(keys), self._seen, self._table),
         )
         return {key for (key,) in found}
+
+    def _any(self) -> bool:
+        found = self._writer.execute(
+            "SELECT EXISTS (SELECT 1 FROM temp.dirty)"
+            " OR EXISTS (SELECT 1 FROM sync_log WHERE seq > ? AND tbl = ?)",
+            (self._seen, self._table),
+        )
+        return bool(found.fetchone()[0])
 
 
 def require_file(store: Store) -> SqliteFile:

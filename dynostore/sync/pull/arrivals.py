@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dynostore.sync.push.batches import Limits
 from dynostore.sync.tables import Column, Table
 from dynostore.sync.wire import MISFIT, server_expressions
 
@@ -44,6 +45,45 @@ class Chunk:
     rows: list[list[Any]]
     marked: bool
     misfits: list[Misfit]
+
+
+class Batches:
+    """Makes batches of what COPY sends in pieces of any size, and passes them on.
+
+    :param put: takes the lines of one batch.
+    """
+
+    def __init__(self, limits: Limits, put: Callable[[bytes], None]) -> None:
+        self._limits = limits
+        self._put = put
+        self._pieces: list[bytes] = []
+        self._rows = 0
+        self._bytes = 0
+
+    def take(self, piece: bytes) -> None:
+        """Take some whole rows, newlines included."""
+        while piece:
+            head, rows, piece = _cut(piece, self._limits.rows - self._rows)
+            self._pieces.append(head)
+            self._rows += rows
+            self._bytes += len(head)
+            if self._rows >= self._limits.rows or self._bytes >= self._limits.bytes:
+                self.end()
+
+    def end(self) -> None:
+        """Pass on what is left."""
+        if self._pieces:
+            self._put(b"".join(self._pieces))
+            self._pieces, self._rows, self._bytes = [], 0, 0
+
+
+def _cut(piece: bytes, most: int) -> tuple[bytes, int, bytes]:
+    """Cut off so many rows; give them, their number, and the rest."""
+    rows = piece.count(b"\n")
+    if rows <= most:
+        return piece, rows, b""
+    *lines, rest = piece.split(b"\n", most)
+    return b"\n".join([*lines, b""]), most, rest
 
 
 class Arrivals:
@@ -85,9 +125,9 @@ class Arrivals:
             f" DO {'UPDATE SET ' + ', '.join(others) if others else 'NOTHING'}"
         )
 
-    def parse(self, lines: Sequence[bytes]) -> Chunk:
+    def parse(self, lines: bytes) -> Chunk:
         """Give the rows of some lines; integers stay text, which their columns turn to numbers."""
-        text = b"".join(lines).decode()
+        text = lines.decode()
         rows: list[list[Any]] = [line.split("\t") for line in text.split("\n")]
         rows.pop()  # what stands behind the last newline
         marked = text.count("\\") == text.count(_NULL)

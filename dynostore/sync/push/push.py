@@ -160,7 +160,7 @@ class Push:
         server, node = self._server, self._node
         begin = statements.begin(batch.table, batch.op, with_bases=batch.with_bases)
         body = io.BytesIO(b"\n".join(batch.lines) + b"\n")
-        server.copy(f"{begin}; {statements.COPY_IN}", body)
+        server.copy_in(f"{begin}; {statements.COPY_IN}", body)
         judge = statements.finish(
             batch.table,
             batch.op,

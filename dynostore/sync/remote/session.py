@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from dynostore import config, database, errors
 from dynostore.driver_errors import is_from_postgres, sqlstate
@@ -86,8 +86,8 @@ class Session:
             cursor.execute(sql, values or None)
             return list(cursor.fetchall()) if cursor.description else []
 
-    def copy(self, sql: str, stream: Any, piece_bytes: int = _COPY_BYTES) -> None:
-        """Run a COPY from or to a stream of bytes; the time that the stream takes is its own."""
+    def copy_in(self, sql: str, stream: BinaryIO, piece_bytes: int = _COPY_BYTES) -> None:
+        """Run a COPY from a stream of bytes; the time that the stream takes is its own."""
         with self._answering(), self.connection.cursor() as cursor:
             cursor.copy_expert(sql, Paced(stream, self.guard), piece_bytes)
 

@@ -106,28 +106,17 @@ class StallGuard:
 
 
 class Paced:
-    """A stream for COPY whose pieces are not waited for on the connection's time.
+    """A stream for COPY whose pieces are not waited for on the connection's time."""
 
-    Called for every row that comes: a context manager would take longer than all else about it.
-    """
-
-    def __init__(self, stream: BinaryIO | Any, guard: StallGuard) -> None:
+    def __init__(self, stream: BinaryIO, guard: StallGuard) -> None:
         self._stream = stream
         self._guard = guard
 
-    def read(self, size: int) -> Any:
+    def read(self, size: int) -> bytes:
         """Give what is to be sent."""
         before = self._guard.set_clock(running=False)
         try:
             return self._stream.read(size)
-        finally:
-            self._guard.set_clock(running=before)
-
-    def write(self, data: Any) -> Any:
-        """Take what has come."""
-        before = self._guard.set_clock(running=False)
-        try:
-            return self._stream.write(data)
         finally:
             self._guard.set_clock(running=before)
 
