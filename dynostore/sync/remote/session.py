@@ -54,9 +54,12 @@ class Session:
             self.database.connect()
         # Kept, since Peewee's belongs to a thread, and would quietly open another when it breaks.
         self.connection: Any = self.database.connection()
-        # No notices: nobody reads them, and they would be sent while a batch is at work.
+        # No notices: nobody reads them, and they would be sent while a batch is at work. A batch
+        # that waited for a row must be judged by what was committed meanwhile, whatever the
+        # server's default: REPEATABLE READ missed a tombstone.
         self.execute(
-            f"SET lock_timeout = {literal(_LOCK_TIMEOUT)}; SET client_min_messages = error"
+            f"SET lock_timeout = {literal(_LOCK_TIMEOUT)}; SET client_min_messages = error;"
+            " SET default_transaction_isolation = 'read committed'"
         )
 
     def close(self) -> None:
