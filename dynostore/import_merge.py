@@ -83,8 +83,9 @@ class _Shape:
         self.fields = tuple(field.name for field in meta.columns.values())
         self.scalars = tuple(c for c, f in meta.columns.items() if not isinstance(f, JsonField))
         self.key = key_field(model).column_name
-        # Neither the key nor the parent of a row can differ between two versions of it.
-        fixed = {self.key, *(field.column_name for field in meta.refs)}
+        # Neither the key nor the parent of a row can differ between two versions of it; what it may
+        # or may not refer to can.
+        fixed = {self.key, *(field.column_name for field in meta.refs if not field.null)}
         self.imaged = tuple(column for column in self.columns if column not in fixed)
 
 

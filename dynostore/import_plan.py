@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dynostore.errors import InvalidValue
@@ -19,7 +20,7 @@ from dynostore.import_merge import (
 )
 from dynostore.import_report import Entry
 from dynostore.legacy import SourceRecord
-from dynostore.models import Import, Record
+from dynostore.models import Import, Record, RunFile
 from dynostore.models.base import key_field
 from dynostore.repositories import ImportRepository
 
@@ -39,6 +40,12 @@ class ImportItem:
     row: WholeRow
     children: list[WholeRow]
     import_id: str
+    kind: str
+
+    @property
+    def rows(self) -> list[WholeRow]:
+        """All of it, the record first."""
+        return [self.row, *self.children]
 
 
 def as_item(source: SourceRecord, kind: str) -> ImportItem:
@@ -46,13 +53,19 @@ def as_item(source: SourceRecord, kind: str) -> ImportItem:
 
     The rest is checked when it is to be written.
 
+    :param kind: the reader's.
+
     :raises InvalidValue: names the first column whose value the store cannot hold.
     """
     row = whole_row(source.model, source.values)
     row.check_scalars()
     children = [whole_row(model, values) for model, values in source.children]
-    identity = derived_id("imports", kind, f"{row.table}\x1f{row.key}")
-    return ImportItem(source, row, children, identity)
+    return ImportItem(source, row, children, import_id_of(kind, row.table, row.key), kind)
+
+
+def import_id_of(kind: str, table: str, key: Any) -> str:
+    """Give the key in ``imports`` of a record."""
+    return derived_id("imports", kind, f"{table}\x1f{key}")
 
 
 @dataclasses.dataclass(slots=True)
@@ -97,14 +110,15 @@ class Plan:
             table=self.item.row.table,
             key=str(self.item.row.key),
             kept=self.kept,
+            kind=self.item.kind,
         )
 
-    def import_record(self, kind: str) -> Import:
+    def import_record(self) -> Import:
         """Give the row for ``imports``."""
         source = self.item.source
         return Import(
             id=self.item.import_id,
-            kind=kind,
+            kind=self.item.kind,
             source_path=source.place,
             record_table=self.item.row.table,
             record_key=str(self.item.row.key),
@@ -142,9 +156,10 @@ class Planner:
         to_merge: list[ImportItem] = []
         for item in batch:
             taken = seen.get(item.import_id)
-            if item.row.key not in there[item.row.model]:
+            is_new = item.row.key not in there[item.row.model]
+            if is_new and all(child.key not in there[child.model] for child in item.children):
                 plans[item.import_id] = _creation(item, taken)
-            elif (plan := self._untouched(item, taken, there)) is not None:
+            elif not is_new and (plan := self._untouched(item, taken, there)) is not None:
                 plans[item.import_id] = plan
             else:
                 to_merge.append(item)
@@ -170,9 +185,37 @@ class Planner:
         return Plan(item, "same") if complete and not moved and taken[2] != "kept" else None
 
 
+def refuse_orphans(
+    plans: Sequence[Plan], imports: ImportRepository | None, is_met: Callable[[str], bool]
+) -> None:
+    """Refuse what a database would refuse for a missing parent, as a dry run must foretell.
+
+    :param is_met: tells whether a record of an import id was met before and not refused.
+    """
+    accepted: set[tuple[type[Record], Any]] = set()
+    for plan in plans:
+        own = {(row.model, row.key) for row in plan.rows}
+        for row in plan.rows:
+            for field, parent in row.model._meta.refs.items():
+                key = row.values[field.column_name]
+                if key is None or (parent, key) in own or (parent, key) in accepted:
+                    continue
+                identity = import_id_of(plan.item.kind, parent._meta.table_name, key)
+                if is_met(identity) or _is_stored(imports, parent, key):
+                    continue
+                plan.refuse(
+                    f"{field.column_name}: there is no {key!r} in {parent._meta.table_name}"
+                )
+        accepted.update((row.model, row.key) for row in plan.rows)
+
+
+def _is_stored(imports: ImportRepository | None, model: type[Record], key: Any) -> bool:
+    return imports is not None and any(imports.stored_keys(model, key_field(model), [key]))
+
+
 def _creation(item: ImportItem, taken: Taken | None) -> Plan:
     reason = None if taken is None else "was imported before and is no longer in the store"
-    rows = [item.row, *item.children]
+    rows = item.rows
     return Plan(item, "created", rows, reason=reason, records_import=True, base=rows)
 
 
@@ -181,7 +224,7 @@ def _merge(item: ImportItem, taken: Taken | None, stored: _Stored, existing: Exi
     plan = Plan(item, "same")
     image = stored.images.get(item.import_id) or {}
     children_before = image.get("children", {})
-    for row in (item.row, *item.children):
+    for row in item.rows:
         mine = stored.rows[row.model].get(row.key)
         if mine is None:
             plan.rows.append(row)
@@ -196,7 +239,9 @@ def _merge(item: ImportItem, taken: Taken | None, stored: _Stored, existing: Exi
         plan.kept += [f"{_name_of(row, is_child)}{column}" for column in merged.kept]
         if merged.changed:
             plan.rows.append(WholeRow(row.model, row.key, merged.values))
-    if plan.rows:
+    if item.row.key not in stored.rows[item.row.model]:
+        plan.outcome = "created"
+    elif plan.rows:
         plan.outcome = "updated"
     elif plan.kept:
         plan.outcome = "skipped"
@@ -213,7 +258,9 @@ def _merge(item: ImportItem, taken: Taken | None, stored: _Stored, existing: Exi
 def _name_of(row: WholeRow, is_child: bool) -> str:
     if not is_child:
         return ""
-    return f"{row.table} {row.values.get('filename', row.key)} "
+    natural = _natural_key(row.model)
+    column = row.model._meta.fields[natural[1]].column_name if natural else None
+    return f"{row.table} {row.values[column] if column else row.key} "
 
 
 class _Stored:
@@ -226,12 +273,13 @@ class _Stored:
     def __init__(self, imports: ImportRepository, items: Sequence[ImportItem]) -> None:
         self.images = imports.images([item.import_id for item in items])
         self.rows: dict[type[Record], dict[Any, dict[str, Any]]] = {}
+        keys: dict[type[Record], list[Any]] = {}
         for item in items:
-            for row in (item.row, *item.children):
-                self.rows.setdefault(row.model, {})
-        for model in self.rows:
-            keys = [r.key for i in items for r in (i.row, *i.children) if r.model is model]
-            for values in imports.stored(model, key_field(model), keys):
+            for row in item.rows:
+                keys.setdefault(row.model, []).append(row.key)
+        for model, wanted in keys.items():
+            self.rows[model] = {}
+            for values in imports.stored(model, key_field(model), wanted):
                 found = whole_row(model, dict(zip(model._meta.columns, values, strict=True)))
                 self.rows[model][found.key] = found.values
 
@@ -241,24 +289,57 @@ def _keys_in_store(
 ) -> dict[type[Record], set[Any]]:
     """Give the keys of the batch's rows that are in the store, by table."""
     there: dict[type[Record], set[Any]] = {}
-    parents: dict[type[Record], list[Any]] = {}
+    records: dict[type[Record], list[Any]] = {}
     for item in batch:
-        parents.setdefault(item.row.model, []).append(item.row.key)
+        records.setdefault(item.row.model, []).append(item.row.key)
+    for model, keys in records.items():
+        field = key_field(model)
+        there[model] = {key for key, _ in imports.stored_keys(model, field, keys)}
+    for (model, field), values in _questions(batch, there).items():
+        found = there.setdefault(model, set())
+        found.update(key for key, _ in imports.stored_keys(model, field, values))
+    for item in batch:
         for child in item.children:
             there.setdefault(child.model, set())
-    child_models = list(there)
-    for model, keys in parents.items():
-        found = sorted({key for key, _ in imports.stored_keys(model, key_field(model), keys)})
-        there.setdefault(model, set()).update(found)
-        for child_model in child_models if found else ():
-            field = parent_field(child_model, model)
-            if field is not None:
-                there[child_model].update(
-                    k for k, _ in imports.stored_keys(child_model, field, found)
-                )
     return there
 
 
+def _questions(
+    batch: Sequence[ImportItem], there: dict[type[Record], set[Any]]
+) -> dict[tuple[type[Record], Any], list[Any]]:
+    """Give what must be asked to know which children are there: values by table and field."""
+    asked: dict[tuple[type[Record], Any], list[Any]] = {}
+    for item in batch:
+        is_there = item.row.key in there[item.row.model]
+        tables = set()
+        for child in item.children:
+            field = _hangs_on(child.model, item.row.model)
+            if field is None:
+                asked.setdefault((child.model, key_field(child.model)), []).append(child.key)
+            elif is_there:
+                tables.add((child.model, field))
+        for table in tables:
+            asked.setdefault(table, []).append(item.row.key)
+    return asked
+
+
+@functools.cache
+def _hangs_on(child: type[Record], parent: type[Record]) -> Any:
+    """Give the field by which rows are found under a new parent's key or not at all.
+
+    None where a row of that key may be there under another parent: such keys are looked up.
+    """
+    natural = _natural_key(child)
+    field = parent_field(child, parent)
+    return field if natural and field is not None and field.name == natural[0] else None
+
+
+def _natural_key(model: type[Record]) -> tuple[str, str] | None:
+    # A file's id is derived too, though the door does not ask for it.
+    return ("run", "filename") if model is RunFile else model.NATURAL_KEY
+
+
+@functools.cache
 def parent_field(child: type[Record], parent: type[Record]) -> Any:
     """Give the field of a child's table that refers to a parent's; None where none does."""
     return next((f for f, model in child._meta.refs.items() if model is parent), None)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from dynostore.import_ledger import Log
 from dynostore.legacy.source_tree import shown
 
 OUTCOMES = ("created", "updated", "same", "skipped", "invalid")
@@ -42,6 +43,7 @@ class Entry:
     :ivar path: below the source, with ``/``.
     :ivar reason: why it was skipped, is invalid, or was not taken in full.
     :ivar files: how many files it stands for.
+    :ivar kind: the reader that found it.
     :ivar kept: the columns in which both the source and the store changed and the store's value
         stayed, as ``status`` or ``run_files output/VE.csv sha256``.
     """
@@ -54,10 +56,12 @@ class Entry:
     table: str | None = None
     key: str | None = None
     kept: Sequence[str] = ()
+    kind: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Give all of it by stable names."""
         return {
+            "kind": self.kind,
             "path": self.path,
             "outcome": self.outcome,
             "reason": self.reason,
@@ -86,11 +90,14 @@ class Remark:
 class ImportReport:
     """What an import did, or would do.
 
-    :ivar source: the absolute path that was read.
-    :ivar kind: the reader that read it.
+    :ivar source: the absolute path or the URL that was read, printable and without a password.
+    :ivar kind: the reader that read it; several with commas between them.
+    :ivar timezone: the zone in which times without one were read.
     :ivar records: runs and the like, by outcome.
     :ivar files: everything found on disk, by outcome; a record's files share its outcome.
-    :ivar entries: one for each record and each file that belongs to none, in order of paths.
+    :ivar kinds: the records by reader, where data of several tools was found.
+    :ivar entries: one for each record and each file that belongs to none, reader by reader, each in
+        the order in which it reads. It may be longer than memory: it is kept on disk.
     :ivar warnings: what is in the store and yet not as one would expect, such as a checksum that
         does not match.
     :ivar differences: where reading back from the store gave something else than was written.
@@ -101,11 +108,13 @@ class ImportReport:
     kind: str
     dry_run: bool = False
     existing: str = "merge"
+    timezone: str = "local"
     records: Counts = dataclasses.field(default_factory=Counts)
     files: Counts = dataclasses.field(default_factory=Counts)
-    entries: list[Entry] = dataclasses.field(default_factory=list)
-    warnings: list[Remark] = dataclasses.field(default_factory=list)
-    differences: list[Remark] = dataclasses.field(default_factory=list)
+    kinds: dict[str, Counts] = dataclasses.field(default_factory=dict)
+    entries: Log[Entry] = dataclasses.field(default_factory=Log)
+    warnings: Log[Remark] = dataclasses.field(default_factory=Log)
+    differences: Log[Remark] = dataclasses.field(default_factory=Log)
     kept: int = 0
     seconds: float = 0.0
 
@@ -115,6 +124,8 @@ class ImportReport:
         self.files.add(entry.outcome, entry.files)
         if entry.is_record:
             self.records.add(entry.outcome)
+            if entry.kind in self.kinds:
+                self.kinds[entry.kind].add(entry.outcome)
         self.kept += bool(entry.kept)
 
     @property
@@ -126,17 +137,25 @@ class ImportReport:
     def to_json(self) -> dict[str, Any]:
         """Give the whole report by stable names; ``ok`` is whether the exit code is 0."""
         return {
-            "ok": self.exit_code == 0,
-            "source": shown(self.source),
-            "kind": self.kind,
-            "dry_run": self.dry_run,
-            "existing": self.existing,
-            "exit_code": self.exit_code,
-            "records": self.records.to_json(),
-            "files": self.files.to_json(),
-            "kept": self.kept,
+            **self.numbers_to_json(),
             "items": [entry.to_json() for entry in self.entries],
             "warnings": [remark.to_json() for remark in self.warnings],
             "differences": [remark.to_json() for remark in self.differences],
+        }
+
+    def numbers_to_json(self) -> dict[str, Any]:
+        """Give all of it but what has an entry for each record."""
+        return {
+            "ok": self.exit_code == 0,
+            "source": self.source,
+            "kind": self.kind,
+            "dry_run": self.dry_run,
+            "existing": self.existing,
+            "timezone": self.timezone,
+            "exit_code": self.exit_code,
+            "records": self.records.to_json(),
+            "files": self.files.to_json(),
+            "kinds": {kind: counts.to_json() for kind, counts in self.kinds.items()},
+            "kept": self.kept,
             "seconds": round(self.seconds, 3),
         }

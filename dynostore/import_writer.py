@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from dynostore.fields import utc_now
-from dynostore.ids import derived_id
+from dynostore import errors, models
 from dynostore.import_merge import WholeRow
 from dynostore.import_plan import ImportItem, Plan, Planner, parent_field
-from dynostore.import_report import ImportReport, Remark
-from dynostore.legacy.source_tree import shown
-from dynostore.models import Import, Record
+from dynostore.import_report import Remark
+from dynostore.models import Record
 from dynostore.models.base import key_field
 from dynostore.repositories.base import Repository
 from dynostore.store import Store
+
+_Written = tuple[Plan, WholeRow, Any]
+"""A row with its plan, and the field that refers to the plan's record where that is new."""
+
+_OF_THE_STORE = (
+    errors.AccessDenied,
+    errors.RemoteUnavailable,
+    errors.SchemaError,
+    errors.StoreClosed,
+    errors.StoreCorrupt,
+    errors.StoreLocked,
+    errors.StoreUnwritable,
+)
+"""What no record is to blame for: it ends the import."""
 
 
 class _RefusedBatch(Exception):
@@ -24,10 +36,16 @@ class _RefusedBatch(Exception):
 class BatchWriter:
     """Writes batches of source records into a store, each with its rows of ``imports``."""
 
-    def __init__(self, store: Store, planner: Planner, kind: str) -> None:
+    def __init__(self, store: Store, planner: Planner) -> None:
         self._store = store
         self._planner = planner
-        self._kind = kind
+        self._repositories = [
+            (repository, model)
+            for repository in vars(store).values()
+            if isinstance(repository, Repository)
+            for model in repository.MODELS
+        ]
+        self._repositories.sort(key=lambda pair: models.ALL.index(pair[1]))
 
     def write(self, batch: Sequence[ImportItem]) -> tuple[list[Plan], list[Remark]]:
         """Write what the batch asks for, all or nothing, and compare the store with it.
@@ -50,12 +68,32 @@ class BatchWriter:
 
     def _write(self, plans: list[Plan]) -> None:
         """Write, leaving out whole records of which the database refuses a part."""
+        try:
+            self._write_together(plans)
+        except _OF_THE_STORE:
+            raise
+        except errors.DynostoreError:
+            # Something that the database cannot hold and that is no broken constraint, such as a
+            # value beyond its limits: which one, is found out one by one.
+            for plan in plans:
+                self._write_alone(plan)
+
+    def _write_alone(self, plan: Plan) -> None:
+        try:
+            with self._store.transaction():
+                self._write_together([plan])
+        except _OF_THE_STORE:
+            raise
+        except errors.DynostoreError as exc:
+            plan.refuse(exc.message)
+
+    def _write_together(self, plans: list[Plan]) -> None:
         while True:
-            records = _Records(self._kind, plans)
+            records = _Records(plans)
             refused = None
             try:
                 with self._store.transaction():
-                    for repository, rows in self._by_repository(records):
+                    for repository, rows in self._in_order(records):
                         refused = repository.put_many(rows)
                         if refused:
                             raise _RefusedBatch
@@ -64,107 +102,85 @@ class BatchWriter:
                 for refusal in refused or ():
                     records.plan_of(refusal.record).refuse(refusal.reason)
 
-    def _by_repository(self, records: _Records) -> Iterator[tuple[Repository, list[Record]]]:
-        for repository in vars(self._store).values():
-            if isinstance(repository, Repository):
-                rows = [r for r in records.all if type(r) in repository.MODELS]
-                if rows:
-                    yield repository, rows
+    def _in_order(self, records: _Records) -> Iterator[tuple[Repository, list[Record]]]:
+        """Give the rows table by table, parents before children."""
+        for repository, model in self._repositories:
+            rows = records.by_model.get(model)
+            if rows:
+                yield repository, rows
 
     def _read_back(self, plans: Sequence[Plan]) -> Iterator[Remark]:
-        """Give every difference between what the store should hold and what it holds."""
-        written = [plan for plan in plans if plan.rows]
-        for model in _unique(plan.item.row.model for plan in written):
-            own = [plan for plan in written if plan.item.row.model is model]
-            parents = {plan.item.row.key: plan for plan in own}
-            yield from self._compare(own, model, key_field(model), parents)
-            for child in _unique(row.model for plan in own for row in plan.item.children):
-                yield from self._compare(own, child, parent_field(child, model), parents)
-
-    def _compare(
-        self, plans: Sequence[Plan], model: type[Record], field: Any, parents: dict[Any, Plan]
-    ) -> Iterator[Remark]:
-        """Compare one table's rows with what is stored under the given parents.
+        """Give every difference between what the store should hold and what it holds.
 
         What nobody wrote is a difference too, where the parent is new.
         """
+        written: dict[type[Record], dict[Any, _Written]] = {}
+        for plan in plans:
+            is_new = plan.outcome == "created"
+            for row in plan.rows:
+                field = parent_field(row.model, plan.item.row.model) if is_new else None
+                written.setdefault(row.model, {})[row.key] = (plan, row, field)
+        for model, rows in written.items():
+            for (field, owner), part in _by_question(rows.values()).items():
+                yield from self._compare(model, field, owner, part, rows)
+
+    def _compare(
+        self,
+        model: type[Record],
+        field: Any,
+        owner: type[Record] | None,
+        part: Sequence[_Written],
+        rows: dict[Any, _Written],
+    ) -> Iterator[Remark]:
+        """Compare some rows of one table with what is stored, by key or below new parents.
+
+        :param owner: the parents' table; None where the rows are asked for by their keys.
+        :param rows: all that was written into the table.
+        """
+        if owner is None:
+            field = key_field(model)
+            asked = {row.key: plan for plan, row, _ in part}
+        else:
+            asked = {plan.item.row.key: plan for plan, _, _ in part}
         columns = list(model._meta.columns)
         key_at = columns.index(key_field(model).column_name)
-        parent_at = columns.index(field.column_name)
-        stored = {
-            row[key_at]: row for row in self._store.imports.stored(model, field, list(parents))
-        }
-        for plan in plans:
-            for row in plan.rows:
-                if row.model is model:
-                    found = stored.pop(row.key, None)
-                    if found != tuple(row.values.values()):
-                        yield Remark(plan.item.source.path, _difference(row, found))
+        field_at = columns.index(field.column_name)
+        stored = {row[key_at]: row for row in self._store.imports.stored(model, field, [*asked])}
+        for plan, row, _ in part:
+            found = stored.pop(row.key, None)
+            if found != tuple(row.values.values()):
+                yield Remark(plan.item.source.path, _difference(row, found))
         for key, found in stored.items():
-            plan = parents[found[parent_at]]
-            if plan.outcome == "created":
+            if key not in rows:
                 message = f"{model._meta.table_name} {key}: is in the store and not in the source"
-                yield Remark(plan.item.source.path, message)
+                yield Remark(asked[found[field_at]].item.source.path, message)
 
 
-def _unique(models: Iterable[type[Record]]) -> list[type[Record]]:
-    return list(dict.fromkeys(models))
-
-
-def note_invalid(store: Store, report: ImportReport) -> None:
-    """Keep in ``imports`` what of this source could not be taken over, and why, as of now.
-
-    What was noted before and is gone or good by now is forgotten. Writes nothing where nothing
-    changed.
-    """
-    wanted: dict[str, tuple[str, str]] = {}
-    for entry in report.entries:
-        if entry.outcome == "invalid":
-            place = _place(report.source, entry.path)
-            key = derived_id("imports", report.kind, f"\x1f{place}")
-            wanted[key] = (place, entry.reason or "")
-    below = _place(report.source, "")
-    noted = {
-        row.id: (row.source_path, row.reason)
-        for row in store.imports.stream(kind=report.kind, status="invalid")
-        if row.source_path == shown(report.source) or row.source_path.startswith(below)
-    }
-    changed = [key for key, said in wanted.items() if noted.get(key) != said]
-    outdated = [key for key in noted if key not in wanted]
-    if not changed and not outdated:
-        return
-    now = utc_now()
-    with store.transaction():
-        store.imports.forget(outdated)
-        store.imports.put_many(
-            Import(
-                id=key,
-                kind=report.kind,
-                source_path=wanted[key][0],
-                status="invalid",
-                reason=wanted[key][1],
-                imported_at=now,
-            )
-            for key in changed
-        )
-
-
-def _place(root: str, path: str) -> str:
-    return shown(root) if path == "." else f"{shown(root).rstrip('/')}/{path}"
+def _by_question(
+    rows: Iterable[_Written],
+) -> dict[tuple[Any, type[Record] | None], list[_Written]]:
+    """Group rows by the field by which they are asked for: their parent's, or None for the key."""
+    groups: dict[tuple[Any, type[Record] | None], list[_Written]] = {}
+    for written in rows:
+        plan, _, field = written
+        owner = plan.item.row.model if field is not None else None
+        groups.setdefault((field, owner), []).append(written)
+    return groups
 
 
 class _Records:
-    """The records that a batch of plans writes, each with its plan."""
+    """The records that a batch of plans writes, by table, each with its plan."""
 
-    def __init__(self, kind: str, plans: Sequence[Plan]) -> None:
-        self.all: list[Record] = []
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self.by_model: dict[type[Record], list[Record]] = {}
         self._plans: dict[int, Plan] = {}
         for plan in plans:
             if plan.records_import:
                 rows = [row.as_record() for row in plan.rows]
-                rows.append(plan.import_record(kind))
-                self.all += rows
-                self._plans.update((id(row), plan) for row in rows)
+                rows.append(plan.import_record())
+                for row in rows:
+                    self.by_model.setdefault(type(row), []).append(row)
+                    self._plans[id(row)] = plan
 
     def plan_of(self, record: Record) -> Plan:
         """Give the plan that a record is a part of."""

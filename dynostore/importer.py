@@ -1,6 +1,6 @@
 """Taking over what older tools left behind: read, check, compare, write in batches, report.
 
-A record is known by its kind, table and key, wherever its directory lies today. What was read is
+A record is known by its kind, table and key, wherever its source lies today. What was read is
 kept beside it (``imports.image``), so that the next import can tell what changed in the source from
 what was edited in the store.
 """
@@ -13,18 +13,21 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import get_args
 
 from dynostore import errors
+from dynostore.import_ledger import Ledger, opened_ledger
 from dynostore.import_merge import Existing
-from dynostore.import_plan import ImportItem, Planner, as_item
-from dynostore.import_report import Entry, ImportReport, Remark
-from dynostore.import_writer import BatchWriter, note_invalid
-from dynostore.legacy import READERS, Finding, Reader, ReadOptions, SourceRecord
+from dynostore.import_notes import InvalidNotes
+from dynostore.import_plan import ImportItem, Plan, Planner, as_item, refuse_orphans
+from dynostore.import_report import Counts, Entry, ImportReport, Remark
+from dynostore.import_source import Source, choose_readers, count_files, find_source
+from dynostore.import_writer import BatchWriter
+from dynostore.legacy import READERS, Counting, Finding, Reader, ReadOptions, SourceRecord
 from dynostore.legacy.source_json import printable
-from dynostore.legacy.source_tree import shown
 from dynostore.store import Store
 
 Progress = Callable[[int, int | None], None]
 
 _BATCH_RECORDS = 250  # fewer write the same pages of the file again and again
+_BATCH_ROWS = 5_000
 _BATCH_BYTES = 16 * 1024 * 1024
 
 
@@ -42,20 +45,21 @@ def import_from(
 
     Idempotent: what was taken over and has not changed since is left alone, and nothing is
     written. It works in batches, each one transaction with its own record of what was imported:
-    one that was killed goes on where it stopped, and several may run at once. The content that is
-    read is never held as a whole. The source is only read.
+    one that was killed goes on where it stopped, and several may run at once. A record that cannot
+    be stored costs itself only. The content that is read is never held as a whole, and memory does
+    not grow with its length. The source is only read.
 
-    :param source: the directory that the older tool wrote.
+    :param source: what the older tool wrote: a directory, a file, or the URL of a server.
     :param store: where to write; None is allowed in a dry run and stands for an empty store.
-    :param kind: the name of a reader, or ``auto``: the first that knows the data.
+    :param kind: the name of a reader, or ``auto``: every one that finds data of its tool there.
     :param dry_run: read, check and compare everything, and write nothing.
     :param existing: what to do with a record that is in the store and differs. ``merge``: take
         what changed in the source since it was taken over; a value that changed on both sides
         stays as it is in the store, and is named in the report. ``update``: the source's value
         wins. ``skip``: leave such a record alone.
     :param options: what the source does not say, such as the zone of its times.
-    :param progress: called after each batch with the number of records and lone files done, and
-        their total where it is known.
+    :param progress: called after each batch with what is done, and the total where it is known:
+        of files for a directory, else of records.
     :raises SourceNotFound: nothing is there, or nothing that a reader knows.
     :raises ConfigError: an unknown kind or way.
     :raises DynostoreError: the store failed; the batches before are in it.
@@ -67,86 +71,138 @@ def import_from(
     if store is None and not dry_run:
         raise errors.ConfigError("an import needs a store; only a dry run does without one")
     started_s = time.monotonic()
-    root = _find_root(source)
-    reader = _choose_reader(root, kind)
-    report = ImportReport(root, reader.kind, dry_run=dry_run, existing=existing)
-    planner = Planner(None if store is None else store.imports, existing)
-    writer = None if dry_run or store is None else BatchWriter(store, planner, reader.kind)
-    for batch in _batches(_checked(reader, root, options or ReadOptions(), report)):
-        items = [item for item in batch if isinstance(item, ImportItem)]
-        if writer is None:
-            plans = planner.plan(items)
-            for plan in plans:
-                plan.check()
-        else:
-            plans, differences = writer.write(items)
-            report.differences += differences
-        entries = iter([plan.entry() for plan in plans])
-        for item in batch:
-            report.add(item if isinstance(item, Entry) else next(entries))
-        if progress is not None:
-            progress(len(report.entries), None)
-    if store is not None and not dry_run:
-        note_invalid(store, report)
+    found = find_source(source)
+    readers = choose_readers(found, kind, READERS)
+    options = options or ReadOptions()
+    report = ImportReport(
+        found.shown,
+        ", ".join(reader.kind for reader in readers),
+        dry_run=dry_run,
+        existing=existing,
+        timezone=str(options.timezone or "local"),
+        kinds={reader.kind: Counts() for reader in readers},
+    )
+    with opened_ledger() as ledger:
+        run = _Import(found, readers, store, report, ledger, existing)
+        with found.hiding():
+            run.run(options, progress)
     report.seconds = time.monotonic() - started_s
     return report
 
 
-def _find_root(source: str | os.PathLike[str]) -> str:
-    given = os.fspath(source)
-    root = os.path.realpath(given)
-    if not os.path.exists(root):
-        raise errors.SourceNotFound(f"{shown(given)}: there is nothing to import")
-    if not os.path.isdir(root):
-        raise errors.SourceNotFound(
-            f"{shown(given)}: is a file; the directory that the older tool wrote is needed",
-            hint=f"dynostore import {shown(os.path.dirname(root))}",
-        )
-    return root
+class _Import:
+    """One import on its way."""
+
+    def __init__(
+        self,
+        source: Source,
+        readers: list[Reader],
+        store: Store | None,
+        report: ImportReport,
+        ledger: Ledger,
+        existing: Existing,
+    ) -> None:
+        self._source = source
+        self._readers = readers
+        self._store = store
+        self._report = report
+        self._ledger = ledger
+        imports = None if store is None else store.imports
+        self._planner = Planner(imports, existing)
+        self._writer: BatchWriter | None = None
+        self._notes: InvalidNotes | None = None
+        if store is not None and not report.dry_run:
+            self._writer = BatchWriter(store, self._planner)
+            self._notes = InvalidNotes(store, source, ledger)
+
+    def run(self, options: ReadOptions, progress: Progress | None) -> None:
+        """Take over what each of the readers finds."""
+        tell = self._telling(progress)
+        for place, reader in enumerate(self._readers):
+            for batch in _batches(self._checked(place, reader, options)):
+                self._take(batch)
+                tell()
+        if len(self._readers) > 1:
+            lone = (_entry_of(*said) for said in self._ledger.unclaimed_files())
+            for batch in _batches(lone):
+                self._take(batch)
+        if self._notes is not None:
+            for reader in self._readers:
+                self._notes.forget_outdated(reader.kind)
+
+    def _telling(self, progress: Progress | None) -> Callable[[], None]:
+        if progress is None:
+            return lambda: None
+        report, root = self._report, self._source.root
+        if not self._source.is_url and os.path.isdir(root):
+            files = count_files(root)
+            return lambda: progress(report.files.found, files)
+        reader = self._readers[0]
+        records = reader.count(root) if isinstance(reader, Counting) else None
+        return lambda: progress(report.records.found, records)
+
+    def _take(self, batch: list[ImportItem | Entry]) -> None:
+        """Plan and write a batch, and put what became of it into the report."""
+        items = [item for item in batch if isinstance(item, ImportItem)]
+        if self._writer is None:
+            plans = self._planner.plan(items)
+            for plan in plans:
+                plan.check()
+            imports = None if self._store is None else self._store.imports
+            refuse_orphans(plans, imports, self._is_met_before(plans))
+        else:
+            plans, differences = self._writer.write(items)
+            self._report.differences += differences
+        for plan in plans:
+            if plan.outcome == "invalid":
+                self._ledger.release(plan.item.import_id)
+        planned = iter([plan.entry() for plan in plans])
+        entries = [item if isinstance(item, Entry) else next(planned) for item in batch]
+        for entry in entries:
+            self._report.add(entry)
+        if self._notes is not None:
+            self._notes.take(entries)
+
+    def _is_met_before(self, plans: Iterable[Plan]) -> Callable[[str], bool]:
+        batch = {plan.item.import_id for plan in plans}
+        return lambda identity: identity not in batch and self._ledger.is_claimed(identity)
+
+    def _checked(
+        self, place: int, reader: Reader, options: ReadOptions
+    ) -> Iterator[ImportItem | Entry]:
+        """Give what a reader finds, records checked at the door; each key once, the first wins."""
+        hide, is_one_of_several = self._source.hide, len(self._readers) > 1
+        for found in reader.read(self._source.root, options):
+            if isinstance(found, Finding):
+                found.path, found.reason = hide(found.path), hide(found.reason)
+                if is_one_of_several and not found.is_record:
+                    self._ledger.set_aside(place, reader.kind, found)
+                    continue
+                if is_one_of_several:
+                    self._ledger.own(reader.kind, found.path)
+                yield _entry_of(reader.kind, found)
+                continue
+            found.path, found.place = hide(found.path), hide(found.place)
+            if is_one_of_several:
+                self._ledger.own(reader.kind, self._source.path_of(found.place))
+            try:
+                item = as_item(found, reader.kind)
+            except errors.InvalidValue as exc:
+                yield _invalid(found, reader.kind, exc.message)
+                continue
+            first = self._ledger.claim(item.import_id, found.path)
+            if first is not None:
+                reason = (
+                    f"has the id {item.row.key!r} of {first}, which was taken; {found.path} was not"
+                )
+                yield _invalid(found, reader.kind, reason)
+                continue
+            for warning in found.warnings:
+                self._report.warnings.append(Remark(found.path, hide(warning)))
+            yield item
 
 
-def _choose_reader(root: str, kind: str) -> Reader:
-    known = ", ".join(reader.kind for reader in READERS)
-    if kind == "auto":
-        for reader in READERS:
-            if reader.detect(root):
-                return reader
-        raise errors.SourceNotFound(
-            f"{shown(root)}: holds nothing that one of the readers knows ({known})",
-            hint=f"dynostore import --kind {READERS[0].kind} {shown(root)}",
-        )
-    for reader in READERS:
-        if reader.kind == kind:
-            return reader
-    raise errors.ConfigError(f"kind: {kind!r} is none of auto, {known}")
-
-
-def _checked(
-    reader: Reader, root: str, options: ReadOptions, report: ImportReport
-) -> Iterator[ImportItem | Entry]:
-    """Give what the reader finds, records checked at the door; each key once, the first wins."""
-    taken: dict[tuple[str, object], str] = {}
-    for found in reader.read(root, options):
-        if isinstance(found, Finding):
-            yield _entry_of(found)
-            continue
-        try:
-            item = as_item(found, reader.kind)
-        except errors.InvalidValue as exc:
-            yield _invalid(found, exc.message)
-            continue
-        first = taken.setdefault((item.row.table, item.row.key), found.path)
-        if first is not found.path:
-            reason = (
-                f"has the id {item.row.key!r} of {first}, which was taken; {found.path} was not"
-            )
-            yield _invalid(found, reason)
-            continue
-        report.warnings += [Remark(found.path, warning) for warning in found.warnings]
-        yield item
-
-
-def _entry_of(finding: Finding) -> Entry:
+def _entry_of(kind: str, finding: Finding) -> Entry:
     return Entry(
         path=finding.path,
         outcome=finding.outcome,
@@ -154,10 +210,11 @@ def _entry_of(finding: Finding) -> Entry:
         is_record=finding.is_record,
         files=finding.files,
         key=finding.key,
+        kind=kind,
     )
 
 
-def _invalid(source: SourceRecord, reason: str) -> Entry:
+def _invalid(source: SourceRecord, kind: str, reason: str) -> Entry:
     return Entry(
         path=source.path,
         outcome="invalid",
@@ -165,20 +222,33 @@ def _invalid(source: SourceRecord, reason: str) -> Entry:
         files=source.files,
         table=str(source.model._meta.table_name),
         key=source.key if isinstance(source.key, str) else None,
+        kind=kind,
     )
 
 
 def _batches(
     items: Iterable[ImportItem | Entry],
 ) -> Iterator[list[ImportItem | Entry]]:
-    """Group what is found, by number and by the memory that it takes."""
+    """Group what is found, by number and by the memory that it takes.
+
+    A row that another record of the batch has too begins a new one: it is then met in the store,
+    and merged or reported like any other that is there.
+    """
     batch: list[ImportItem | Entry] = []
     weight_bytes = 0
+    met: set[tuple[str, object]] = set()
     for item in items:
+        if isinstance(item, ImportItem):
+            keys = [(row.table, row.key) for row in item.rows]
+            if not met.isdisjoint(keys):
+                yield batch
+                batch, weight_bytes, met = [], 0, set()
+            met.update(keys)
+            weight_bytes += item.source.weight_bytes
         batch.append(item)
-        weight_bytes += item.source.weight_bytes if isinstance(item, ImportItem) else 0
-        if len(batch) >= _BATCH_RECORDS or weight_bytes >= _BATCH_BYTES:
+        is_full = len(met) >= _BATCH_ROWS or weight_bytes >= _BATCH_BYTES
+        if is_full or len(batch) >= _BATCH_RECORDS:
             yield batch
-            batch, weight_bytes = [], 0
+            batch, weight_bytes, met = [], 0, set()
     if batch:
         yield batch

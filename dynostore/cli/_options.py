@@ -112,6 +112,16 @@ def report_path(text: str) -> Path:
     return path
 
 
+def zone(text: str) -> dt.tzinfo:
+    """Read the name of a time zone."""
+    import zoneinfo
+
+    try:
+        return zoneinfo.ZoneInfo(text)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise click.BadParameter(f"{text!r} is no time zone, such as Europe/Berlin") from None
+
+
 def paged(function: FunctionT) -> FunctionT:
     """Add ``--limit`` and ``--after``."""
     function = click.option("--after", metavar="CURSOR", help="Begin after this place.")(function)

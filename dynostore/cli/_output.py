@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dynostore import errors
 
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from dynostore.models import Record
     from dynostore.repositories import Page
 
-Progress = Callable[[str, int], None]
-"""Takes what is being done, and how many of it are done."""
+
+class Progress(Protocol):
+    """Draws what is being done, how many of it are done, and of how many where that is known."""
+
+    def __call__(self, what: str, done: int, total: int | None = None) -> None: ...
 
 
 def print_items(
@@ -42,7 +45,7 @@ def print_items(
 
     :param cursor: where the next page begins, if there is one.
     :param ok: whether the command will exit with 0.
-    :param more: further keys of the JSON object.
+    :param more: further keys of the JSON object; an iterator is a list that is printed as it comes.
     """
     if not session.json:
         from dynostore.cli._tables import print_table
@@ -54,8 +57,17 @@ def print_items(
     sys.stdout.write(f'{{"ok": {_json(ok)}, "items": [')
     for index, item in enumerate(items):
         sys.stdout.write((", " if index else "") + _json(item))
-    rest = "".join(f', "{key}": {_json(value)}' for key, value in more.items())
-    sys.stdout.write(f'], "next": {_json(cursor)}{rest}}}\n')
+    sys.stdout.write(f'], "next": {_json(cursor)}')
+    for key, value in more.items():
+        sys.stdout.write(f', "{key}": ')
+        if not isinstance(value, Iterator):
+            sys.stdout.write(_json(value))
+            continue
+        sys.stdout.write("[")
+        for index, item in enumerate(value):
+            sys.stdout.write((", " if index else "") + _json(item))
+        sys.stdout.write("]")
+    sys.stdout.write("}\n")
 
 
 def print_page(
@@ -141,14 +153,32 @@ def print_error(
 
 
 def write_report(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a report as indented JSON.
+    """Write a report as JSON, each member and each item of a list on a line of its own.
 
+    :param content: its lists may be iterators, which are written as they come.
     :raises StoreUnwritable: the file cannot be written.
     """
     try:
-        path.write_text(json.dumps(content, indent=2, default=_plain) + "\n", encoding="utf-8")
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(_report_lines(content))
     except OSError as exc:
         raise errors.StoreUnwritable(f"{path}: the report: {exc.strerror}") from exc
+
+
+def _report_lines(content: Mapping[str, Any]) -> Iterator[str]:
+    separator = "{\n  "
+    for key, value in content.items():
+        yield f'{separator}"{key}": '
+        separator = ",\n  "
+        if not isinstance(value, list | Iterator):
+            yield _json(value)
+            continue
+        between = "[\n    "
+        for item in value:
+            yield between + _json(item)
+            between = ",\n    "
+        yield "[]" if between.startswith("[") else "\n  ]"
+    yield "\n}\n"
 
 
 @contextlib.contextmanager
@@ -160,19 +190,34 @@ def progress(session: Session) -> Iterator[Progress | None]:
     from rich import progress as bars
     from rich.console import Console
 
-    count = bars.TextColumn("{task.completed:,}")
-    columns = (bars.SpinnerColumn(), bars.TextColumn("{task.description}"), count)
+    columns = (
+        bars.SpinnerColumn(),
+        bars.TextColumn("{task.description}"),
+        bars.TextColumn("{task.fields[count]}"),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("{task.fields[left]}"),
+    )
     tasks: dict[str, bars.TaskID] = {}
-    with bars.Progress(
-        *columns, bars.TimeElapsedColumn(), console=Console(stderr=True), transient=True
-    ) as drawn:
+    with bars.Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
 
-        def show(what: str, done: int) -> None:
+        def show(what: str, done: int, total: int | None = None) -> None:
             if what not in tasks:
-                tasks[what] = drawn.add_task(what, total=None)
-            drawn.update(tasks[what], completed=done)
+                tasks[what] = drawn.add_task(what, total=total, count="", left="")
+            elapsed_s = drawn.tasks[tasks[what]].elapsed or 0.0
+            count, left = _count_and_rest(done, total, elapsed_s)
+            drawn.update(tasks[what], completed=done, total=total, count=count, left=left)
 
         yield show
+
+
+def _count_and_rest(done: int, total: int | None, elapsed_s: float) -> tuple[str, str]:
+    """Give ``1,500 of 6,000, 300/s`` and ``15 s left``, as far as that is known."""
+    count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
+    if not done or elapsed_s < 1:
+        return count, ""
+    rate = done / elapsed_s
+    left = "" if total is None or total < done else f"{round((total - done) / rate):,} s left"
+    return f"{count}, {rate:,.0f}/s", left
 
 
 def _json(value: Any) -> str:

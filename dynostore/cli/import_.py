@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import functools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
-from dynostore.cli._options import examples, report_path
+from dynostore.cli._options import examples, report_path, zone
 from dynostore.cli._output import print_items, progress, write_report
 from dynostore.cli._session import Command, Session
 from dynostore.cli._tables import Column, as_text, print_table
@@ -16,7 +19,7 @@ from dynostore.errors import StoreNotFound
 from dynostore.import_merge import Existing
 from dynostore.import_report import ImportReport
 from dynostore.importer import import_from
-from dynostore.legacy import READERS
+from dynostore.legacy import READERS, ReadOptions
 from dynostore.store import Store
 
 _NUMBERS = (Column("outcome"), Column("records"), Column("files"))
@@ -30,6 +33,7 @@ _REMARKS_SHOWN = 20
         "dynostore import old/runs --dry-run",
         "dynostore import old/runs --report report.json",
         "dynostore import old/runs --update            # where both changed, the source wins",
+        "dynostore import .taskforce --timezone Europe/Berlin",
     ),
 )
 @click.argument("source", type=click.Path())
@@ -43,6 +47,12 @@ _REMARKS_SHOWN = 20
 @click.option("--dry-run/--execute", help="Only say what would be done; --execute is the default.")
 @click.option("--skip-existing", is_flag=True, help="Touch no record that is there already.")
 @click.option("--update", is_flag=True, help="Where both changed, the source wins.")
+@click.option(
+    "--timezone",
+    type=zone,
+    metavar="ZONE",
+    help="Where times without a zone were written, as Europe/Berlin; this machine's by default.",
+)
 @click.option("--report", type=report_path, metavar="FILE", help="Write all outcomes, as JSON.")
 @click.pass_obj
 def import_(
@@ -52,13 +62,15 @@ def import_(
     dry_run: bool,
     skip_existing: bool,
     update: bool,
+    timezone: dt.tzinfo | None,
     report: Path | None,
 ) -> int:
     """Take over what an older tool left behind.
 
-    SOURCE is a directory; runs are found anywhere below it. It may be repeated: what did not change
-    is left alone, what changed in the source is updated where it was not edited here since. Where
-    both changed, the store's value stays and the difference is reported.
+    SOURCE is a directory, a file or a URL; data of several tools below one directory is all taken
+    over. It may be repeated: what did not change is left alone, what changed in the source is
+    updated where it was not edited here since. Where both changed, the store's value stays and the
+    difference is reported.
 
     Exits with 3 when something is invalid or was kept back; --dry-run exits as the real one would.
     """
@@ -72,10 +84,11 @@ def import_(
             kind=kind,
             dry_run=dry_run,
             existing=existing,
-            progress=show and (lambda done, total: show("records and files", done)),
+            options=ReadOptions(timezone=timezone),
+            progress=None if show is None else functools.partial(show, "taken over"),
         )
     if report:
-        write_report(report, result.to_json())
+        write_report(report, _document(result))
     _print(session, result)
     return result.exit_code
 
@@ -99,7 +112,7 @@ def _opened(session: Session, dry_run: bool) -> Iterator[Store | None]:
 def _print(session: Session, report: ImportReport) -> None:
     """Print the numbers, and what a person must look at; all of it as JSON."""
     if session.json:
-        document = report.to_json()
+        document = _document(report)
         print_items(session, document.pop("items"), (), **document)
         return
     outcomes = report.records.to_json().keys()
@@ -107,16 +120,30 @@ def _print(session: Session, report: ImportReport) -> None:
     print_table(
         [{"outcome": o, "records": records[o], "files": files[o]} for o in outcomes], _NUMBERS
     )
-    remarks = list(_remarks(report))
-    if remarks:
-        print()
+    remarks = 0
+    for remarks, remark in enumerate(_remarks(report), 1):
+        if remarks == 1:
+            print()
         # Lines, not a table: a reason is to be read in full at any width.
-        for remark in remarks[:_REMARKS_SHOWN]:
+        if remarks <= _REMARKS_SHOWN:
             print(": ".join(map(as_text, remark)))
-    if len(remarks) > _REMARKS_SHOWN:
-        session.note(f"and {len(remarks) - _REMARKS_SHOWN} more: --report FILE has all of them")
+    if remarks > _REMARKS_SHOWN:
+        session.note(f"and {remarks - _REMARKS_SHOWN} more: --report FILE has all of them")
+    if len(report.kinds) > 1:
+        found = (f"{counts.found:,} of {kind}" for kind, counts in report.kinds.items())
+        session.note(f"records of several tools were found: {', '.join(found)}")
     if report.dry_run:
         session.note("a dry run: nothing was written")
+
+
+def _document(report: ImportReport) -> dict[str, Any]:
+    """Give the report as JSON, its lists one by one: they may be longer than memory."""
+    return {
+        **report.numbers_to_json(),
+        "items": (entry.to_json() for entry in report.entries),
+        "warnings": (remark.to_json() for remark in report.warnings),
+        "differences": (remark.to_json() for remark in report.differences),
+    }
 
 
 def _remarks(report: ImportReport) -> Iterator[tuple[str, str, str | None]]:

@@ -10,10 +10,10 @@ by :mod:`dynostore.legacy.source_tree`, JSON is read by :mod:`dynostore.legacy.s
 by :mod:`dynostore.legacy.timestamps`; merging, writing and reading back are the importer's.
 """
 
-from dynostore.legacy.base import Finding, Reader, ReadOptions, SourceRecord
+from dynostore.legacy.base import Counting, Finding, Reader, ReadOptions, SourceRecord
 from dynostore.legacy.dynoai import DynoaiReader
 
 READERS: tuple[Reader, ...] = (DynoaiReader(),)
 """All readers, in the order in which they are asked."""
 
-__all__ = ["READERS", "Finding", "ReadOptions", "Reader", "SourceRecord"]
+__all__ = ["READERS", "Counting", "Finding", "ReadOptions", "Reader", "SourceRecord"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator
-from typing import Any, Literal, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from dynostore.models.base import Record
 
@@ -21,15 +21,23 @@ class Unreadable(ValueError):
 class SourceRecord:
     """One record of the older tool, as the store would hold it.
 
+    Written, merged and refused as a whole: what has no end, such as the messages of a long talk, is
+    given as several records, of which the later ones refer to a row of the earlier.
+
     :ivar model: the record's table.
     :ivar key: its key in that table.
     :ivar values: its columns by name, the key's included.
-    :ivar children: the rows that belong to it, keys and references to it included.
-    :ivar path: where it was found, below the source's root, with ``/``; for people.
-    :ivar place: the same as an absolute path.
+    :ivar children: the rows that belong to it, of any tables, keys and references included. They
+        may refer to the record, to each other and to what was given before, in any order.
+    :ivar path: where it was found, below the source's root, with ``/``; for people. Of several
+        records in one file it says which, as in ``haia.db#conversations/3``.
+    :ivar place: the file, directory or URL that it was read from, absolute, and nothing else.
     :ivar content_hash: SHA-256 in hex of all that it was read from. Equal content, equal hash:
         names and bytes count, times of files and the place do not.
-    :ivar files: how many files it was read from.
+    :ivar files: how many files it was read from that no other record counts: of several records in
+        one file the first has 1, the others 0, and from a server all have 0.
+    :ivar members: the absolute paths of the files that are its own and that an archive takes along,
+        the one that makes it a record first; empty: ``place``, where that is a file.
     :ivar warnings: what a person should know, although the record is good.
     :ivar weight_bytes: about how much memory it holds.
     """
@@ -44,6 +52,7 @@ class SourceRecord:
     files: int = 1
     warnings: list[str] = dataclasses.field(default_factory=list)
     weight_bytes: int = 0
+    members: Sequence[str] = ()
 
 
 @dataclasses.dataclass(slots=True)
@@ -51,6 +60,7 @@ class Finding:
     """Something in the source that becomes no record, and why.
 
     :ivar outcome: ``skipped``: there is nothing to take over; ``invalid``: there may be.
+    :ivar path: as a record's; of a file that is of no record, its path alone.
     :ivar is_record: True where a record is lost; False for a single file.
     :ivar files: how many files share its fate.
     """
@@ -97,4 +107,13 @@ class Reader(Protocol):
 
         :raises SourceNotFound: a database cannot be opened or a server not be reached.
         """
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A reader that can say beforehand how much there is, for the remaining time."""
+
+    def count(self, source: str) -> int | None:
+        """Give about how many records :meth:`Reader.read` will give; None where nobody knows."""
         ...

@@ -69,6 +69,10 @@ class Imports(Protocol):
         """Give what the sources held when they were last read, by id."""
         ...
 
+    def reasons(self, ids: Sequence[str]) -> dict[str, str | None]:
+        """Give why each of these was not taken over, by id, for those that are there."""
+        ...
+
     def forget(self, ids: Sequence[str]) -> None:
         """Remove these rows; ids that are not there are passed over. The records stay."""
         ...
@@ -126,6 +130,9 @@ class ImportRepository(Repository):
 
     def images(self, ids: Sequence[str]) -> dict[str, Any]:
         return dict(self._tuples((Import.id, Import.image), Import.id, ids))
+
+    def reasons(self, ids: Sequence[str]) -> dict[str, str | None]:
+        return dict(self._tuples((Import.id, Import.reason), Import.id, ids))
 
     def forget(self, ids: Sequence[str]) -> None:
         with self._db.writing():

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dynostore import Store
-from dynostore.errors import DynostoreError
+from dynostore import Store, importer
+from dynostore.errors import StoreUnwritable
 from dynostore.importer import import_from
 
 _KILLED_AT = """
@@ -153,21 +153,42 @@ def test_a_store_that_does_not_hold_what_was_read_is_found_out(
     assert report.exit_code == 3
 
 
-def test_a_batch_that_fails_leaves_nothing_of_itself(tree: Any, target: Store) -> None:
-    fill(tree, 270)
-    target.database.execute_sql(
-        "CREATE TRIGGER full AFTER INSERT ON imports WHEN (SELECT count(*) FROM imports) > 260 "
-        "BEGIN SELECT abs(-9223372036854775808); END"
-    )
-    with pytest.raises(DynostoreError, match="integer overflow"):
-        import_from(tree.root, target)
+def test_a_batch_for_which_there_is_no_room_leaves_nothing_of_itself(
+    tree: Any, target: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importer, "_BATCH_RECORDS", 20)
+    fill(tree, 100)
+    with target.database.reading():
+        execute = target.database.execute_sql
+        (pages,) = execute("PRAGMA page_count").fetchone()
+        execute(f"PRAGMA max_page_count = {pages + 20}")
+        with pytest.raises(StoreUnwritable, match="full"):
+            import_from(tree.root, target)
+        execute("PRAGMA max_page_count = 1000000")
     stored = target.runs.count()
-    assert 0 < stored < 275
-    assert target.imports.count() == stored
-    target.database.execute_sql("DROP TRIGGER full")
+    assert 0 < stored < 105
+    assert target.imports.count(status="created") == stored
     report = import_from(tree.root, target)
     assert report.records.same == stored
-    assert target.runs.count() == 275
+    assert target.runs.count() == 105
+
+
+def test_a_record_that_the_database_cannot_hold_costs_itself_only(tree: Any, target: Store) -> None:
+    fill(tree, 3)
+    target.database.execute_sql(
+        "CREATE TRIGGER limited BEFORE INSERT ON run_files WHEN NEW.run_id = 'many_001' "
+        "BEGIN SELECT abs(-9223372036854775808); END"
+    )
+    report = import_from(tree.root, target)
+    refused = [e for e in report.entries if e.key == "many_001"]
+    assert [(e.outcome, "integer overflow" in str(e.reason)) for e in refused] == [
+        ("invalid", True)
+    ]
+    assert (report.records.created, report.exit_code) == (7, 3)
+    assert target.imports.count(status="created") == target.runs.count() == 7
+    target.database.execute_sql("DROP TRIGGER limited")
+    report = import_from(tree.root, target)
+    assert (report.records.created, report.records.same) == (1, 7)
 
 
 def test_the_source_is_not_touched(tree: Any, target: Store) -> None:

@@ -44,9 +44,12 @@ PARTS = {
     "dynostore.schema_fields": "dynostore.schemas",
     "dynostore.migration_runner": "dynostore.migrator",
     "dynostore.sqlite_dependents": "dynostore.migrator",
+    "dynostore.import_ledger": "dynostore.importer",
     "dynostore.import_merge": "dynostore.importer",
+    "dynostore.import_notes": "dynostore.importer",
     "dynostore.import_plan": "dynostore.importer",
     "dynostore.import_report": "dynostore.importer",
+    "dynostore.import_source": "dynostore.importer",
     "dynostore.import_writer": "dynostore.importer",
 }
 # The readers know the records and nothing of the store that these will go to.

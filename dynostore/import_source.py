@@ -1,0 +1,131 @@
+"""What is imported from: a directory, a file or a URL, and which readers know its data."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Sequence
+from urllib.parse import unquote, urlsplit
+
+from dynostore import errors
+from dynostore.legacy import Reader
+from dynostore.legacy.source_tree import shown
+from dynostore.urls import mask, sqlite_path
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_MASK = "***"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A place to import from.
+
+    :ivar root: what readers get: an absolute path without links, or a URL with its password.
+    :ivar shown: the same for people and for the store: printable, without a password.
+    """
+
+    root: str
+    shown: str
+    _secrets: tuple[str, ...] = ()
+
+    @property
+    def is_url(self) -> bool:
+        """Tell whether it is a server."""
+        return bool(_URL.match(self.root))
+
+    def hide(self, text: str) -> str:
+        """Take the URL's password out of a text; a text about a path is left as it is."""
+        if not self.is_url:
+            return text
+        for secret in self._secrets:
+            text = text.replace(secret, _MASK)
+        return mask(text)
+
+    def place_of(self, path: str) -> str:
+        """Give the place of something below the root, as the store names it."""
+        return self.shown if path == "." else f"{self.shown.rstrip('/')}/{path}"
+
+    def path_of(self, place: str) -> str:
+        """Give the path below the root, with ``/``, of an absolute place; ``.`` for the root."""
+        below = place.removeprefix(self.root).lstrip(os.sep)
+        return shown(below.replace(os.sep, "/")) or "."
+
+    @contextlib.contextmanager
+    def hiding(self) -> Iterator[None]:
+        """Take the password out of the errors that are raised inside."""
+        try:
+            yield
+        except errors.DynostoreError as exc:
+            exc.message = self.hide(exc.message)
+            exc.hint = self.hide(exc.hint) if exc.hint else None
+            raise
+
+
+def find_source(given: str | os.PathLike[str]) -> Source:
+    """Give the source at a path or URL; a server is not asked yet.
+
+    :raises SourceNotFound: nothing is at the path.
+    :raises ConfigError: a SQLite URL that names no file.
+    """
+    text = os.fspath(given)
+    if _URL.match(text) and not os.path.exists(text):
+        if not text.lower().startswith("sqlite"):
+            return Source(text, mask(text), _secrets_of(text))
+        path = sqlite_path(text)
+        if path is None:
+            raise errors.ConfigError(f"{text}: a database in memory holds nothing to import")
+        text = path
+    root = os.path.realpath(text)
+    if not os.path.exists(root):
+        raise errors.SourceNotFound(f"{shown(text)}: there is nothing to import")
+    return Source(root, shown(root))
+
+
+def _secrets_of(url: str) -> tuple[str, ...]:
+    try:
+        password = urlsplit(url).password
+    except ValueError:  # no host and port could be read; mask() still hides what looks like one
+        return ()
+    # A word as short as these is in every other text, and tells nobody anything.
+    forms = {password, unquote(password)} if password and len(password) > 3 else set()
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def choose_readers(source: Source, kind: str, readers: Sequence[Reader]) -> list[Reader]:
+    """Give the one of the readers that has this kind; for ``auto`` all that find data of theirs.
+
+    :raises SourceNotFound: none of them does.
+    :raises ConfigError: an unknown kind.
+    """
+    known = ", ".join(reader.kind for reader in readers)
+    if kind != "auto":
+        for reader in readers:
+            if reader.kind == kind:
+                return [reader]
+        raise errors.ConfigError(f"kind: {kind!r} is none of auto, {known}")
+    with source.hiding():
+        found = [reader for reader in readers if reader.detect(source.root)]
+    if not found and os.path.isfile(source.root):
+        raise errors.SourceNotFound(
+            f"{source.shown}: is a file that none of the readers knows ({known}); of some tools "
+            "the directory that they wrote is needed",
+            hint=f"dynostore import {os.path.dirname(source.shown)}",
+        )
+    if not found:
+        raise errors.SourceNotFound(
+            f"{source.shown}: holds nothing that one of the readers knows ({known})",
+            hint=f"dynostore import --kind {readers[0].kind} {source.shown}",
+        )
+    return found
+
+
+def count_files(root: str) -> int:
+    """Count what an import of a directory has to account for: all that is no directory."""
+    return sum(len(names) + _links(place, below) for place, below, names in os.walk(root))
+
+
+def _links(place: str, directories: list[str]) -> int:
+    # os.walk() takes a link to a directory for a directory, though it does not go there.
+    return sum(os.path.islink(os.path.join(place, name)) for name in directories)
