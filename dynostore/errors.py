@@ -51,6 +51,13 @@ class MissingExtra(DynostoreError, ImportError):
     exit_code = 2
 
 
+class NotHeld(DynostoreError, NotImplementedError):
+    """A store in an older tool's form has no place for this."""
+
+    code = "not_held"
+    exit_code = 2
+
+
 class InvalidValue(DynostoreError, ValueError):
     """A value breaks a rule of its column.
 

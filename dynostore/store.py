@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from dynostore import config, database, errors, models
+from dynostore import compat, config, database, errors, models
 from dynostore.backup import backup_file
 from dynostore.migrator import Migrator
 from dynostore.repositories import (
@@ -83,7 +83,8 @@ class Store(Verbs):
         A missing SQLite file is created, one that is behind is upgraded behind a backup; an empty
         Postgres database is set up, one that is behind is refused. Safe from many processes.
 
-        :param url_or_path: ``sqlite:///``, ``postgresql://`` or a plain path; where it is None,
+        :param url_or_path: ``sqlite:///``, ``postgresql://``, a plain path, or a place in an older
+            tool's form (``dir:./runs``, see :mod:`dynostore.compat`); where it is None,
             :func:`dynostore.config.locate` says where to look.
         :param profile: a profile of ``dynostore.yaml``.
         :param config: the configuration file, instead of the usual places.
@@ -114,6 +115,11 @@ class Store(Verbs):
         warm: bool = True,
     ) -> Self:
         """Open a store at a place that was found already; see :meth:`open`."""
+        if compat.is_compat(place.url):
+            form = compat.open_compat(place, read_only=read_only, create=create)
+            store = cls(place, form)
+            vars(store).update(compat.families_of(form))
+            return store
         # Without the right to make tables there is no sense in making the file.
         create = create and migrate
         db = database.connect(place.url, place.settings, read_only=read_only, create=create)
@@ -161,6 +167,8 @@ class Store(Verbs):
 
         :param full: False: skip the comparison of indexes with their tables.
         """
+        if compat.is_compat(self.place.url):
+            return list(self.database.check())
         with self.database.reading():
             problems = [
                 f"migration {step.name} is pending"

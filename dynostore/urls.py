@@ -44,6 +44,11 @@ def sqlite_path(url: str) -> str | None:
             raise ConfigError(f"{url}: SQLite URLs take no parameters here")
         # Windows: sqlite:///C:/data/x.db
         return rest[1:] if len(rest) > 1 else None
+    if url.startswith("dir:"):
+        raise ConfigError(
+            f"{url}: is a directory of files in an older tool's form, and no database",
+            hint=f"dynostore --db {url} info",
+        )
     if url.startswith("file:"):
         raise ConfigError(f"{url}: give the path itself, without file:")
     return url

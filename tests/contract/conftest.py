@@ -12,6 +12,7 @@ import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -161,7 +162,46 @@ class BlockingStore:
             self._loop.stop()
 
 
-@pytest.fixture(params=["plain", "async"])
+# Families that also live in files of older tools, and how such a directory is called.
+_IN_FILES = {"test_runs": "runs"}
+# Thousands of files that are each flushed to the disk.
+_SLOW_IN_FILES = {
+    "test_put_many_takes_twenty_thousand_records_with_bad_ones_among_them",
+    "test_the_default_page_has_fifty_runs_and_a_stream_all",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Say which stores each contract is tested on."""
+    if "store_url" not in metafunc.fixturenames:
+        return
+    addresses = ["sqlite", "postgres"]
+    kinds: list[Any] = [(a, kind) for a in addresses for kind in ("plain", "async")]
+    if _module_of(metafunc.module) in _IN_FILES:
+        slow = metafunc.function.__name__ in _SLOW_IN_FILES
+        addresses.append("dir")
+        kinds.append(pytest.param("dir", "plain", marks=[pytest.mark.slow] if slow else []))
+    if "store" in metafunc.fixturenames:
+        metafunc.parametrize(("store_url", "store"), kinds, indirect=True)
+    else:
+        metafunc.parametrize("store_url", addresses, indirect=True)
+
+
+def _module_of(module: Any) -> str:
+    return str(module.__name__.rpartition(".")[2])
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the address of an empty store: on SQLite, on Postgres, or in files."""
+    if request.param == "dir":
+        return f"dir:{tmp_path / _IN_FILES[_module_of(request.module)]}"
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    return str(request.getfixturevalue("migrated_postgres_url"))
+
+
+@pytest.fixture
 def store(request: pytest.FixtureRequest, store_url: str) -> Iterator[Any]:
     """Give an open, empty store of each kind; whatever a test did, it is sound."""
     if request.param == "plain":

@@ -22,6 +22,7 @@ LAYERS = (
     ("dynostore.prepared",),
     ("dynostore.migrator", "dynostore.repositories"),
     ("dynostore.inventory", "dynostore.legacy"),
+    ("dynostore.compat",),
     ("dynostore.store",),
     (
         "dynostore.aio",

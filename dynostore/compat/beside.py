@@ -1,0 +1,80 @@
+"""What an older tool's file has no place for, kept in a file of ours beside it.
+
+The note of a record lies below ``.dynostore``, where the older tool neither reads nor writes: it
+outlives that the tool writes its own file anew. It holds each column whose value is not the one
+that the older tool's file says, with a hash of what that file said then: once the tool says
+something new there, that counts. Columns that the file never speaks of are simply kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dynostore.fields import UtcTimeField, json_text, time_text
+from dynostore.legacy.base import Unreadable
+from dynostore.legacy.source_json import parse_object
+from dynostore.models.base import Record
+
+Values = dict[str, Any]
+
+
+def note_of(row: Values, said: Values, silent: frozenset[str]) -> Values:
+    """Give what must be noted of a row, by column; nothing where the file says it all.
+
+    :param said: the row as one would read it from the file alone.
+    :param silent: the columns that the file never speaks of.
+    """
+    note = {}
+    for column, value in row.items():
+        if value != said.get(column):
+            entry = {"is": _plain(value)}
+            if column not in silent:
+                entry["said"] = _hash(said.get(column))
+            note[column] = entry
+    return note
+
+
+def with_note(model: type[Record], said: Values, note: Mapping[str, Any]) -> Values:
+    """Give the row that a file and its note say together.
+
+    :raises Unreadable: the note is not one of ours.
+    """
+    row = dict(said)
+    for column, entry in note.items():
+        if column not in row or not isinstance(entry, dict) or "is" not in entry:
+            raise Unreadable(f"the note on it in .dynostore: {column!r} is not understood")
+        if "said" not in entry or entry["said"] == _hash(said[column]):
+            row[column] = entry["is"]
+            if isinstance(model._meta.columns[column], UtcTimeField):
+                row[column] = model._meta.columns[column].python_value(entry["is"])
+    return row
+
+
+def read_note(path: Path) -> Values:
+    """Give the note in a file; an empty one where there is no file.
+
+    :raises Unreadable: it is broken.
+    """
+    try:
+        return parse_object(path.read_bytes())[0]
+    except FileNotFoundError:
+        return {}
+    except (OSError, Unreadable) as exc:
+        raise Unreadable(f"the note on it in .dynostore: {exc}") from None
+
+
+def note_text(note: Values) -> bytes | None:
+    """Give the file of a note; None where there is nothing to note."""
+    return f"{json.dumps(note, indent=2, sort_keys=True)}\n".encode() if note else None
+
+
+def _plain(value: Any) -> Any:
+    return time_text(value) if hasattr(value, "isoformat") else value
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json_text(_plain(value)).encode()).hexdigest()[:16]

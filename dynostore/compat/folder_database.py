@@ -1,0 +1,403 @@
+"""A directory of records as a database: the verbs of the repositories, on files.
+
+The records are mirrored in SQLite in memory, where the repositories work as they do anywhere.
+Before each verb the mirror takes over which files are new, changed or gone, whoever wrote them;
+after each transaction the files of the records that it changed are written back, and only when they
+are in place does it end well. How records lie in files is the matter of a :class:`Shelf`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from dynostore import errors
+from dynostore.compat.file_journal import FileJournal
+from dynostore.config import Settings
+from dynostore.database import MemoryDatabase
+from dynostore.inventory import Inventory
+from dynostore.legacy.base import Unreadable
+from dynostore.models.base import Record
+from dynostore.repositories.base import Repository
+
+Signature = tuple[int, int, int]
+"""A file's time of change in nanoseconds, size and number."""
+
+# File systems count time in ticks: two writes within one leave the same signature.
+_UNSETTLED_NS = 50_000_000
+# An older tool empties a file and then writes it; what is broken for longer than that is broken.
+_BEING_WRITTEN_S = 1.0
+_TRIES, _PAUSE_S = 20, 0.01
+
+_TRACK = """
+CREATE TRIGGER {model}_{event} AFTER {event} ON {model} BEGIN
+    INSERT INTO changed VALUES ('{shelf}', {row}.{owner}); END
+"""
+_CHANGED = "SELECT DISTINCT owner FROM changed WHERE shelf = ? ORDER BY 1"
+
+
+@dataclasses.dataclass(slots=True)
+class Unit:
+    """A record with all that belongs to it, in one main file.
+
+    :ivar path: of the main file, below the directory, with ``/``.
+    :ivar owner: the record's key; None where the file cannot be read.
+    :ivar problem: why it cannot be read.
+    :ivar memo: what its shelf wants to know of it again.
+    """
+
+    path: str
+    signature: Signature
+    seen_ns: int
+    digest: str
+    owner: str | None = None
+    problem: str | None = None
+    memo: Any = None
+
+
+class Shelf(Protocol):
+    """How the records of one family lie in the files of a directory."""
+
+    @property
+    def name(self) -> str:
+        """The table of the records that own a file."""
+        ...
+
+    @property
+    def owners(self) -> Mapping[type[Record], str]:
+        """The family's tables, each with the column that names the owner; the owner's first."""
+        ...
+
+    @property
+    def repository(self) -> Repository:
+        """The family's, on the mirror."""
+        ...
+
+    def scan(self) -> Iterator[tuple[str, os.stat_result]]:
+        """Give the main files that are there."""
+        ...
+
+    def read(self, path: str, data: bytes) -> tuple[str, list[Record], Any]:
+        """Give the owner's key, all records of a main file, and its memo.
+
+        :raises Unreadable: it is none; the message says why.
+        """
+        ...
+
+    def write(self, owner: str, unit: Unit | None) -> tuple[str, dict[str, bytes | None], Any]:
+        """Give the main file's path, what files shall hold, and the memo.
+
+        :param unit: what is there of the owner by now.
+        """
+        ...
+
+    def path_of(self, owner: str) -> str:
+        """Give the main file that a new record of this key would have."""
+        ...
+
+    def wrote(self) -> None:
+        """Bring up to date what can be made of all main files."""
+        ...
+
+
+class FolderDatabase(MemoryDatabase):
+    """The mirror of a directory.
+
+    :param journal: of the directory.
+    :ivar families: see :class:`dynostore.compat.OldForm`; set by whoever puts up the shelves.
+    :ivar units: all main files by path.
+    """
+
+    def __init__(
+        self, journal: FileJournal, settings: Settings, *, title: str, shown: str, read_only: bool
+    ) -> None:
+        super().__init__(settings)
+        self.files = journal
+        self.title = title
+        self.shown = shown
+        self.read_only = read_only
+        self.families: dict[str, Any] = {}
+        self.units: dict[str, Unit] = {}
+        self._shelves: list[Shelf] = []
+        self._paths: dict[tuple[str, str], str] = {}
+        self._busy = False
+
+    def put_up(self, shelves: Sequence[Shelf]) -> None:
+        """Say what lies in the directory, owners of others first."""
+        models = [model for shelf in shelves for model in shelf.owners]
+        with super().reading(), self.bind_ctx(models):
+            self.create_tables(models)
+            self._run("CREATE TABLE changed (shelf TEXT, owner TEXT)")
+            for shelf in shelves:
+                for model, owner in shelf.owners.items():
+                    self._track(shelf.name, str(model._meta.table_name), owner)
+        self._shelves = list(shelves)
+
+    def _track(self, shelf: str, model: str, owner: str) -> None:
+        for event, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD")):
+            text = _TRACK.format(model=model, event=event, shelf=shelf, row=row, owner=owner)
+            self._run(text)
+
+    def _run(self, sql: str, parameters: tuple[Any, ...] = ()) -> Any:
+        execute: Any = self.execute_sql  # Peewee's stubs do not type it
+        return execute(sql, parameters)
+
+    def forget_inherited(self) -> None:
+        """Let a forked child begin outside of the transaction that another thread had open."""
+        super().forget_inherited()
+        self._busy = False
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Hold the mirror, brought up to date."""
+        with super().reading():
+            if not self._busy:
+                with self._alone(), self.files.looking():
+                    self._look()
+            yield
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the mirror in a transaction, at whose end the files are written."""
+        if self.read_only and not self._busy:
+            raise errors.StoreUnwritable(
+                f"{self.shown}: was opened for reading only", hint="open it without read_only"
+            )
+        with super().reading():
+            if self._busy:
+                with self.atomic():
+                    yield
+                return
+            with self.files.writing(), self._alone():
+                with self.files.looking():
+                    self._look()
+                with self.atomic():
+                    yield
+                    self._write_back()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let verbs inside find the mirror as it is."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+
+    # From files to records.
+
+    def _look(self) -> None:
+        """Take over what changed in the directory."""
+        there: set[str] = set()
+        fresh: list[tuple[Shelf, str, Signature]] = []
+        now_ns = time.time_ns()
+        for shelf in self._shelves:
+            for path, status in shelf.scan():
+                there.add(path)
+                signature = _signature_of(status)
+                unit = self.units.get(path)
+                if unit is None or unit.signature != signature or _is_unsettled(unit):
+                    fresh.append((shelf, path, signature))
+        gone = [path for path in self.units if path not in there]
+        if not gone and not fresh:
+            return
+        with self.atomic():
+            for path in gone:
+                self._forget(path)
+            for shelf in self._shelves:
+                mine = [(path, sign) for s, path, sign in fresh if s is shelf]
+                self._take_over(shelf, mine, now_ns)
+            self._run("DELETE FROM changed")
+
+    def _take_over(self, shelf: Shelf, fresh: Sequence[tuple[str, Signature]], now_ns: int) -> None:
+        records: list[Record] = []
+        units: dict[int, Unit] = {}
+        for path, signature in fresh:
+            unit, found = self._read(shelf, path, signature, now_ns)
+            if unit is None:
+                continue
+            self.units[path] = unit
+            for record in found:
+                units[id(record)] = unit
+            records += found
+        for refused in shelf.repository.put_many(records):
+            unit = units[id(refused.record)]
+            unit.problem = unit.problem or refused.reason
+        for unit in {id(u): u for u in units.values() if u.problem}.values():
+            self._remove(shelf, unit)
+
+    def _read(
+        self, shelf: Shelf, path: str, signature: Signature, now_ns: int
+    ) -> tuple[Unit | None, list[Record]]:
+        """Read a main file again; give None where it holds what it held."""
+        before = self.units.get(path)
+        unit = Unit(path, signature, now_ns, "")
+        records: list[Record] = []
+        for _ in range(_TRIES):
+            unit.problem = None
+            try:
+                data = (self.files.root / path).read_bytes()
+                unit.digest = hashlib.sha256(data).hexdigest()
+                if before is not None and before.digest == unit.digest:
+                    before.signature, before.seen_ns = signature, now_ns
+                    return None, []
+                unit.owner, records, unit.memo = shelf.read(path, data)
+                break
+            except OSError as exc:
+                unit.problem = f"cannot be read: {exc.strerror or exc}"
+            except Unreadable as exc:
+                unit.problem = str(exc)
+            if time.time() - signature[0] / 1e9 > _BEING_WRITTEN_S:
+                break
+            time.sleep(_PAUSE_S)
+        if before is not None and before.owner is not None:
+            # What is replaced is removed first, its children with it.
+            self._remove(shelf, before, keep_owner=before.owner == unit.owner)
+        if unit.owner is not None:
+            other = self._paths.setdefault((shelf.name, unit.owner), path)
+            if other != path:
+                unit.problem = f"has the id {unit.owner!r} of {other}"
+                unit.owner = None
+        return unit, [] if unit.problem else records
+
+    def _forget(self, path: str) -> None:
+        unit = self.units.pop(path)
+        for shelf in self._shelves:
+            if unit.owner is not None and self._paths.get((shelf.name, unit.owner)) == path:
+                self._remove(shelf, unit)
+
+    def _remove(self, shelf: Shelf, unit: Unit, *, keep_owner: bool = False) -> None:
+        """Take a unit's rows out of the mirror, those of other units alone."""
+        for model, column in reversed([*shelf.owners.items()]):
+            mine = model._meta.columns[column]
+            if mine.primary_key:
+                if keep_owner:
+                    continue
+                self._let_go(model, unit.owner)
+            model.delete().where(mine == unit.owner).execute(self)
+        if not keep_owner and unit.owner is not None:
+            self._paths.pop((shelf.name, unit.owner), None)
+
+    def _let_go(self, parent: type[Record], key: str | None) -> None:
+        """Clear what refers to a record and may do without it: those files are still there."""
+        for shelf in self._shelves:
+            for model in shelf.owners:
+                for field, referred in model._meta.refs.items():
+                    if referred is parent and field.null:
+                        model.update({field: None}).where(field == key).execute(self)
+
+    # From records to files.
+
+    def _write_back(self) -> None:
+        """Write the files of all records that the transaction changed."""
+        files: dict[str, bytes | None] = {}
+        written: list[tuple[Shelf, str, str, Any]] = []
+        for shelf in self._shelves:
+            rows = self._run(_CHANGED, (shelf.name,)).fetchall()
+            for (owner,) in rows:
+                known = self._paths.get((shelf.name, owner))
+                unit = None if known is None else self.units[known]
+                path, wanted, memo = shelf.write(owner, unit)
+                written.append((shelf, owner, path, memo))
+                files |= wanted
+        if not written:
+            return
+        with self.files.looking():
+            for *_, path, _memo in written:
+                self._require_unchanged(path)
+            try:
+                self.files.change(files)
+            except BaseException:
+                # Some may be in place: the next look reads them all again.
+                self.units.clear()
+                self._paths.clear()
+                raise
+            for shelf, owner, path, memo in written:
+                self._remember(shelf, owner, path, files.get(path), memo)
+            for shelf in {id(s): s for s, *_ in written}.values():
+                shelf.wrote()
+        self._run("DELETE FROM changed")
+
+    def _require_unchanged(self, path: str) -> None:
+        """Refuse to replace what nobody of ours has read."""
+        unit = self.units.get(path)
+        if unit is not None and unit.problem is not None:
+            raise self.damage(unit)
+        try:
+            status = (self.files.root / path).stat()
+        except FileNotFoundError:
+            changed = unit is not None
+        else:
+            changed = unit is None or unit.signature != _signature_of(status)
+        if changed:
+            raise errors.StaleWrite(
+                f"{self.shown}: {path} was changed by another program meanwhile; nothing was "
+                "written",
+                hint="try again",
+            )
+
+    def _remember(self, shelf: Shelf, owner: str, path: str, data: bytes | None, memo: Any) -> None:
+        if data is None:
+            self.units.pop(path, None)
+            self._paths.pop((shelf.name, owner), None)
+            return
+        status = (self.files.root / path).stat()
+        digest = hashlib.sha256(data).hexdigest()
+        signature = _signature_of(status)
+        self.units[path] = Unit(path, signature, time.time_ns(), digest, owner, None, memo)
+        self._paths[shelf.name, owner] = path
+
+    # Damage.
+
+    def damage(self, unit: Unit) -> errors.IntegrityFailure:
+        """Give the error that names a file that cannot be read."""
+        return errors.IntegrityFailure(
+            f"{self.shown}: {unit.path}: {unit.problem}",
+            hint="mend the file, or move it out of the directory",
+            path=unit.path,
+        )
+
+    def require_whole(self) -> None:
+        """Refuse to speak of all records while a file cannot be read.
+
+        :raises IntegrityFailure: names the first one.
+        """
+        broken = [unit for unit in self.units.values() if unit.problem is not None]
+        if broken:
+            raise self.damage(min(broken, key=lambda unit: unit.path))
+
+    def require_readable(self, path: str) -> None:
+        """Refuse to say that a record is missing while the file that it would have is broken."""
+        unit = self.units.get(path)
+        if unit is not None and unit.problem is not None:
+            raise self.damage(unit)
+
+    def check(self) -> list[str]:
+        """Name each file that cannot be read."""
+        with self.reading():
+            broken = [unit for unit in self.units.values() if unit.problem is not None]
+        return [f"{unit.path}: {unit.problem}" for unit in broken]
+
+    def inventory(self) -> Inventory:
+        """Count records and the bytes of their files."""
+        with self.reading():
+            rows = {
+                str(model._meta.table_name): int(model.select().count(self))
+                for shelf in self._shelves
+                for model in shelf.owners
+            }
+            size_bytes = sum(unit.signature[1] for unit in self.units.values())
+        return Inventory(self.title, size_bytes, rows, schema_version=0, pending=[])
+
+
+def _signature_of(status: os.stat_result) -> Signature:
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _is_unsettled(unit: Unit) -> bool:
+    return unit.seen_ns - unit.signature[0] < _UNSETTLED_NS
