@@ -176,7 +176,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store_url" not in metafunc.fixturenames:
         return
     addresses = ["sqlite", "postgres"]
-    kinds: list[Any] = [(a, kind) for a in addresses for kind in ("plain", "async")]
+    kinds: list[Any] = [(address, "plain") for address in addresses]
+    # The same verbs once more; what is its own about them is in tests/unit/test_aio.py.
+    kinds += [pytest.param(a, "async", marks=pytest.mark.slow) for a in addresses]
     if _module_of(metafunc.module) in _IN_FILES:
         slow = metafunc.function.__name__ in _SLOW_IN_FILES
         addresses.append("dir")
