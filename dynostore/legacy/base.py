@@ -38,6 +38,9 @@ class SourceRecord:
         one file the first has 1, the others 0, and from a server all have 0.
     :ivar members: the absolute paths of the files that are its own and that an archive takes along,
         the one that makes it a record first; empty: ``place``, where that is a file.
+    :ivar own_keys: the tables of children whose keys are unique in the record and perhaps nowhere
+        else: one that another record's row has is replaced by a derived one, and kept in the
+        metadata. Nothing may refer to such rows.
     :ivar warnings: what a person should know, although the record is good.
     :ivar weight_bytes: about how much memory it holds.
     """
@@ -53,6 +56,7 @@ class SourceRecord:
     warnings: list[str] = dataclasses.field(default_factory=list)
     weight_bytes: int = 0
     members: Sequence[str] = ()
+    own_keys: frozenset[type[Record]] = frozenset()
 
 
 @dataclasses.dataclass(slots=True)

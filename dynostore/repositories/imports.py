@@ -156,6 +156,12 @@ class ImportRepository(Repository):
         """Give key and ``field`` of the rows whose ``field`` is among ``values``."""
         yield from self._tuples((key_field(model), field), field, values)
 
+    def owners(
+        self, model: type[Record], field: Any, keys: Sequence[Any]
+    ) -> Iterator[tuple[Any, Any]]:
+        """Give key and ``field`` of the rows that have these keys."""
+        yield from self._tuples((key_field(model), field), key_field(model), keys)
+
     def _tuples(self, columns: Sequence[Any], field: Any, values: Sequence[Any]) -> Iterator[Any]:
         converters = [
             (index, column.python_value)
