@@ -13,8 +13,9 @@ by :mod:`dynostore.legacy.timestamps`; merging, writing and reading back are the
 from dynostore.legacy.base import Counting, Finding, Reader, ReadOptions, SourceRecord
 from dynostore.legacy.dynoai import DynoaiReader
 from dynostore.legacy.ideation import IdeationReader
+from dynostore.legacy.taskforce import TaskforceReader
 
-READERS: tuple[Reader, ...] = (DynoaiReader(), IdeationReader())
+READERS: tuple[Reader, ...] = (DynoaiReader(), TaskforceReader(), IdeationReader())
 """All readers, in the order in which they are asked."""
 
 __all__ = ["READERS", "Counting", "Finding", "ReadOptions", "Reader", "SourceRecord"]

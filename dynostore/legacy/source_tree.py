@@ -31,9 +31,11 @@ class SourceTree:
     """The directories below a root.
 
     :ivar root: absolute, with all links resolved.
+    :param wanted: endings of names that are files to this reader, whatever they are to others.
     """
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, wanted: tuple[str, ...] = ()) -> None:
+        self._wanted = wanted
         self.root = os.path.realpath(root)
         self._prefix = self.root.rstrip(os.sep) + os.sep
 
@@ -56,7 +58,8 @@ class SourceTree:
             return result
         for entry in found:
             if entry.is_file(follow_symlinks=False):
-                if (unwanted := _reason_to_skip(entry.name)) is not None:
+                unwanted = _reason_to_skip(entry.name)
+                if unwanted is not None and not entry.name.endswith(self._wanted):
                     self._skip(result, entry.path, unwanted)
                 elif not is_utf8(entry.name):
                     shown_path = self.relative(entry.path)
