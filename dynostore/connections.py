@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dynostore import errors
 from dynostore.driver_errors import translated
+
+_STATEMENT_ROWS = (128, 32, 8, 1)
+"""How many rows one statement writes: the largest that fits, so that few texts are kept."""
 
 _sql_log = logging.getLogger("dynostore.sql")
 databases: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -35,6 +39,7 @@ class CommonDatabase:
     read_only: bool
     reading: Any  # each kind holds its connection in its own way
     atomic: Any  # Peewee's
+    execute_sql: Any
     _shut = False
     _state: Any  # Peewee's: the thread's connection and open transactions
     _connections: Any  # the pool's
@@ -74,6 +79,19 @@ class CommonDatabase:
             # Another thread closed the store in the middle of this verb.
             self._refuse_if_shut()
             raise
+
+    def write_rows(self, text: Callable[[int], str], rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement over many rows, inside a transaction.
+
+        :param text: gives the statement for so many rows at once.
+        :param rows: values as the driver takes them.
+        """
+        start = 0
+        for size in _STATEMENT_ROWS:
+            while len(rows) - start >= size:
+                values = [*itertools.chain.from_iterable(rows[start : start + size])]
+                self.execute_sql(text(size), values)
+                start += size
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

@@ -167,7 +167,7 @@ class _RecordingSqlite(_Recorder, MemoryDatabase):
         silent = head.startswith(("SELECT", "PRAGMA", "SAVEPOINT", "RELEASE", "ROLLBACK"))
         if self.recording and not silent:
             self.record(sql, params)
-        return super().execute_sql(sql, params)  # type: ignore[no-untyped-call]
+        return super().execute_sql(sql, params)
 
 
 def _literal(value: Any) -> str:

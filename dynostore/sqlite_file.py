@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,14 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
             )
         # SQLite would make it with the umask's mode; WAL and SHM inherit this one.
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+
+    def write_rows(self, text: Callable[[int], str], rows: Sequence[Sequence[Any]]) -> None:
+        """Execute a statement over many rows; see :meth:`CommonDatabase.write_rows`."""
+        # One row each. A statement with several could fail behind its first, so that SQLite copies
+        # each page before changing it; and where the table has triggers, all the rows as well.
+        sql = text(1)
+        self._log_query(sql, None)
+        self._state.conn.executemany(sql, rows)
 
     def _target(self) -> str:
         return sqlite_target(self.path, read_only=self.read_only)

@@ -36,8 +36,6 @@ _Given = tuple[Record, list[Any]]
 
 _BATCH_RECORDS = 500
 _LAST_CHARACTER = "\U0010ffff"
-_STATEMENT_ROWS = (128, 32, 8, 1)
-"""How many rows one statement writes: the largest that fits, so that few texts are kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,21 +96,36 @@ class Repository:
                     refused.append(Refused(record, str(exc)))
                 else:
                     by_model[model].append((record, row))
-            with self._db.writing():
-                for model, rows in by_model.items():
-                    refused.extend(self._put_rows(model, rows))
+            refused.extend(self._put_batch(by_model))
         return refused
 
-    def _put_rows(self, model: type[Record], rows: Sequence[_Given]) -> list[Refused]:
-        """Upsert checked rows; where the database refuses a batch, halve it down to the bad one."""
-        if not rows:
+    def _put_batch(self, by_model: Mapping[type[Record], Sequence[_Given]]) -> list[Refused]:
+        """Upsert checked rows in one transaction; give those that the database refuses."""
+        # Savepoints only where one is refused: SQLite copies every page that changes inside of
+        # one, and into a file once they are many, which takes longer than to write the rows.
+        try:
+            with self._db.writing():
+                for model, rows in by_model.items():
+                    self._write_given(model, rows)
             return []
+        except errors.ConstraintFailed:
+            with self._db.writing():
+                put = [self._put_rows(model, rows) for model, rows in by_model.items()]
+                return [*itertools.chain.from_iterable(put)]
+
+    def _write_given(self, model: type[Record], rows: Sequence[_Given]) -> None:
         # One statement cannot touch a row twice.
         key_at = model._meta.sorted_fields.index(key_field(model))
         unique = {row[key_at]: row for _, row in rows}
+        self._write_rows(model, list(unique.values()), replace=True)
+
+    def _put_rows(self, model: type[Record], rows: Sequence[_Given]) -> list[Refused]:
+        """Upsert checked rows; where the database refuses them, halve them down to the bad one."""
+        if not rows:
+            return []
         try:
             with self._db.writing():
-                self._write_rows(model, list(unique.values()), replace=True)
+                self._write_given(model, rows)
             return []
         except errors.ConstraintFailed as exc:
             if len(rows) == 1:
@@ -130,12 +143,7 @@ class Repository:
 
     def _write_rows(self, model: type[Record], rows: list[list[Any]], *, replace: bool) -> None:
         """Write rows of values as the driver takes them, in the order of the fields."""
-        start = 0
-        for size in _STATEMENT_ROWS:
-            while len(rows) - start >= size:
-                values = [*itertools.chain.from_iterable(rows[start : start + size])]
-                self._db.execute_sql(self._text(model, size, replace), values)
-                start += size
+        self._db.write_rows(lambda size: self._text(model, size, replace), rows)
 
     def _text(self, model: type[Record], size: int, replace: bool) -> str:
         """Give the statement that writes so many rows."""
