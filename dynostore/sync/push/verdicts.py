@@ -56,6 +56,7 @@ class Exceptions:
         self._pending = pending
         self._odd = odd
         self._seq = 0
+        self._again = 0
         self.any = bool(odd)
         self.arrived = {key for key, item in odd.items() if item["what"] != "orphan"}
         self.fetched = Fetched(server)
@@ -88,7 +89,7 @@ class Exceptions:
         :param seq: the batch's number on the clock.
         :raises RowsWanted: roll back, fetch ``fetched``, and call it again.
         """
-        self._seq = seq
+        self._seq, self._again = seq, 0
         outcome = Outcome()
         later = self._local.logged_after(writer, self._pending.marker, self._table.name)
         incoming = Incoming(self._local, writer, self.fetched, limit=seq)
@@ -116,7 +117,8 @@ class Exceptions:
         for table, key, revision, node in incoming.withdrawn:
             note_conflict(writer, table, key, "parent", revision, node=node)
         outcome.rejected += len(incoming.unfit)
-        outcome.woken += incoming.logged
+        # Not what is logged for the sake of a child: that may be one that waits for a person.
+        outcome.woken += self._again + len(incoming.withdrawn)
         return outcome
 
     def _agree(
@@ -169,6 +171,7 @@ class Exceptions:
         if row is None or row.seq > self._seq:
             # Deleted and forgotten meanwhile, or newer than this batch: the next round asks again.
             incoming.log(self._table, key, "s")
+            self._again += 1
         else:
             incoming.take(self._table, key, row)
 
