@@ -178,9 +178,10 @@ def _deletes(reader: sqlite3.Connection, table: Table, limits: Limits) -> Iterat
     yield from _batches(reader, table, "d", True, rows, limits)
 
 
+# Only what has a base can keep its revision; a row that may have changed unseen needs none.
 _BASE = (
     "CAST(b.revision AS TEXT), CAST(b.seq AS TEXT),"
-    " CASE WHEN b.revision IS NOT NULL THEN k.mark END"
+    " CASE WHEN k.mark = 's' OR b.revision IS NOT NULL THEN k.mark END"
 )
 
 
