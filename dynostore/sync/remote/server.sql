@@ -145,8 +145,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     EXECUTE format(
         'INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why, image)'
-        ' SELECT %L, %I::text, sync_rev, sync_seq, sync_node, ''truncated'', to_json(t)::text'
-        ' FROM %s t', TG_TABLE_NAME, TG_ARGV[0], TG_RELID::regclass);
+        ' SELECT %L, %I::text, sync_rev, sync_seq, sync_node, ''truncated'', to_json(sync_row)::text'
+        ' FROM %s sync_row', TG_TABLE_NAME, TG_ARGV[0], TG_RELID::regclass);
     EXECUTE format(
         'INSERT INTO dynostore_sync.tombstone'
         ' SELECT %L, %I::text, dynostore_sync.rev(), NULL, 0 FROM %s'

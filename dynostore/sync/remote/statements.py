@@ -60,9 +60,10 @@ def finish(
     :param old: the node's token before this batch.
     """
     apply = _puts(table, fresh, number, token) if op == "p" else _deletes(table, number, token)
+    # Names that stand beside a table's columns begin with sync_, as no column of anybody's does.
     return f"""DO $push$
 DECLARE
-    n bigint;
+    sync_number bigint;
     fresh boolean := {str(fresh).lower()};
     seen text[];
     outcome jsonb := '[]';
@@ -70,7 +71,7 @@ BEGIN
 {_change_token(node, epoch, old, token)}
 {apply}
     INSERT INTO dynostore_sync.node_history (node, token, seq, exceptions)
-        VALUES ({literal(node)}, {token}, n, outcome);
+        VALUES ({literal(node)}, {token}, sync_number, outcome);
 END $push$; COMMIT"""
 
 
@@ -107,7 +108,7 @@ def outcome(node: str, token: int) -> str:
 
 # After the clock is taken only foreign-key checks and inserts of the same key can still wait, and
 # everybody's commit waits behind them.
-_TAKE = f"""n := dynostore_sync.take();
+_TAKE = f"""sync_number := dynostore_sync.take();
     PERFORM set_config('lock_timeout', '{_CLOCK_LOCK_TIMEOUT}', true);"""
 
 # Rows are locked in key order, in a statement of their own and before the clock: a join deadlocked,
@@ -135,7 +136,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
     BEGIN
         {_TAKE}
         INSERT INTO {t} {stamped}
-            SELECT {columns}, {token}, n, {number} FROM dynostore_push;
+            SELECT {columns}, {token}, sync_number, {number} FROM dynostore_push;
         IF EXISTS (SELECT 1 FROM dynostore_sync.tombstone b JOIN dynostore_push p
                    ON b.tbl = {name} AND b.key = p.{k}::text) THEN
             RAISE EXCEPTION 'some were deleted elsewhere' USING ERRCODE = 'DY002';
@@ -173,8 +174,8 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
         LEFT JOIN dynostore_sync.tombstone b ON b.tbl = {name} AND b.key = p.{k}::text;
     {_SEEN}
     {_archive(table, "t", "'replaced by a row of another node'", "forward", held)}
-    {_archive(table, "p", "'lost to a newer version'", "lost", f"{token}, n, {number}")}
-    {_archive(table, "p", _NOT_CAPTURED, "doubtful", f"{token}, n, {number}")}
+    {_archive(table, "p", "'lost to a newer version'", "lost", f"{token}, sync_number, {number}")}
+    {_archive(table, "p", _NOT_CAPTURED, "doubtful", f"{token}, sync_number, {number}")}
     IF seen && '{{insert,back}}' THEN
         INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
             SELECT b.tbl, b.key, b.rev, b.seq, b.node, 'deletion undone by a later version'
@@ -184,14 +185,14 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
             WHERE b.tbl = {name} AND b.key = v.key AND v.what IN ('insert', 'back');
         INSERT INTO {t} {stamped}
             SELECT {sent}, CASE WHEN v.keep AND v.what = 'insert' THEN v.base ELSE {token} END,
-                n, {number}
+                sync_number, {number}
             FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
             WHERE v.what IN ('insert', 'back');
     END IF;
     IF seen && '{{update,forward}}' THEN
         UPDATE {t} t SET ({columns}, sync_rev, sync_seq, sync_node) =
                 ROW({sent}, CASE WHEN v.keep AND v.what = 'forward' THEN v.base ELSE {token} END,
-                    n, {number})
+                    sync_number, {number})
             FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
             WHERE t.{k} = p.{k} AND v.what IN ('update', 'forward');
     END IF;
@@ -230,11 +231,11 @@ def _deletes(table: Table, number: int, token: int) -> str:
     {_SEEN}
     {_archive(table, "t", "'deleted'", "delete", "t.sync_rev, t.sync_seq, t.sync_node")}
     INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
-        SELECT {name}, key, {token}, n, {number}, 'deletion lost to a newer version'
+        SELECT {name}, key, {token}, sync_number, {number}, 'deletion lost to a newer version'
         FROM dynostore_verdict WHERE what IN ('lost', 'doubtful');
     DELETE FROM {t} t USING dynostore_verdict v WHERE t.{k} = v.id AND v.what = 'delete';
     INSERT INTO dynostore_sync.tombstone (tbl, key, rev, seq, node)
-        SELECT {name}, key, CASE WHEN keep THEN base ELSE {token} END, n, {number}
+        SELECT {name}, key, CASE WHEN keep THEN base ELSE {token} END, sync_number, {number}
         FROM dynostore_verdict WHERE what = 'delete';
     SELECT coalesce(jsonb_agg(jsonb_build_object('key', key, 'what',
             CASE WHEN what = 'delete' THEN 'kept' ELSE what END,
@@ -303,7 +304,7 @@ def _merge(table: Table, number: int, token: int) -> str:
     return f"""IF 'merged' = ANY (seen) THEN
         UPDATE {table.quoted} t
         SET ({", ".join(values)}, sync_rev, sync_seq, sync_node) =
-            ROW({", ".join(values.values())}, {token}, n, {number})
+            ROW({", ".join(values.values())}, {token}, sync_number, {number})
         FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
         WHERE t.{k} = p.{k} AND v.what = 'merged'
         AND ROW({", ".join("t." + c for c in values)})
@@ -319,7 +320,7 @@ def _archive(table: Table, alias: str, why: str, what: str, stamps: str) -> str:
     return f"""IF '{what}' = ANY (seen) THEN
         INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why, image)
         SELECT {literal(table.name)}, v.key, {stamps}, {why},
-            to_json((SELECT x FROM (SELECT {image}) x))::text
+            to_json((SELECT sync_row FROM (SELECT {image}) sync_row))::text
         FROM {source} {alias} JOIN dynostore_verdict v ON v.id = {alias}.{k}
         WHERE v.what = '{what}';
     END IF;"""
