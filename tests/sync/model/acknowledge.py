@@ -81,6 +81,7 @@ class Acknowledgement:
                 self.put_off += 1
             elif what in ("lost", "suspect", "children", "back"):
                 self._contest(incoming, key, verdict, seq, key in later)
+        self.woken += incoming.withdrawn
 
     def _contest(
         self, incoming: Incoming, key: str, verdict: Verdict, seq: int, later: bool
@@ -88,7 +89,7 @@ class Acknowledgement:
         """List a conflict, and follow the server where it kept its own."""
         file, table = self._file, self._batch.table
         if verdict.what != "suspect":
-            file.conflicts.append((table, key, verdict.what, verdict.mine))
+            file.list_conflict(table, key, verdict.what, verdict.mine)
         if verdict.what == "back":
             file.base[table][key] = (self._batch.token, seq)
         elif not later or not self._on["later row"]:

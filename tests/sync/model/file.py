@@ -94,6 +94,14 @@ class File:
         """Log a key, with the number that SQLite gives."""
         self.log.append((self.log[-1][0] + 1 if self.log else 1, table, key, op))
 
+    def list_conflict(self, table: str, key: str, why: str, mine: Any) -> None:
+        """List a conflict; a deletion is listed once, however many rows stood against it."""
+        if type(mine) is not dict:
+            self.conflicts = [
+                item for item in self.conflicts if item[:2] != (table, key) or type(item[3]) is dict
+            ]
+        self.conflicts.append((table, key, why, mine))
+
     def is_logged(self, table: str, key: str) -> bool:
         """Tell whether a key waits to be sent."""
         return any(k == key and t == table for _, t, k, _ in self.log)

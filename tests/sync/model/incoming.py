@@ -13,6 +13,8 @@ class Incoming:
     """What the server held at one moment, written into the file in one transaction.
 
     :ivar server: that moment.
+    :ivar logged: rows were logged, for the server to judge.
+    :ivar withdrawn: how many deletions were undone for the sake of a child.
     """
 
     def __init__(
@@ -22,6 +24,8 @@ class Incoming:
         self.server = server
         self._on = on
         self._limit = limit
+        self.logged = False
+        self.withdrawn = 0
 
     def is_dirty(self, table: str, key: str) -> bool:
         """Tell whether a key waits for push to judge it."""
@@ -68,7 +72,7 @@ class Incoming:
         if row is None:
             if not self._clear_children(table, key):
                 # Not as a change: its child brings it back when that is one.
-                file.note(table, key, SUSPECT if self._on["clean parent"] else PUT)
+                self._log(table, key, SUSPECT if self._on["clean parent"] else PUT)
                 return
             file.rows[table].pop(key, None)
             file.deletions[table][key] = tag
@@ -79,6 +83,10 @@ class Incoming:
                     del file.rows[child][child_key]
             file.rows[table][key] = row
         file.base[table][key] = (revision, seq)
+
+    def _log(self, table: str, key: str, op: str) -> None:
+        self._file.note(table, key, op)
+        self.logged = True
 
     def _clear_children(self, table: str, key: str) -> bool:
         """Let the children go along that nobody changed here; False: one was changed."""
@@ -100,7 +108,7 @@ class Incoming:
                 del file.rows[child][child_key]
                 file.base[child].pop(child_key, None)
             else:
-                file.note(child, child_key, PUT)
+                self._log(child, child_key, PUT)
         return not file.children_of(table, key)
 
     def _bring_parents(self, table: str, row: Row) -> None:
@@ -113,6 +121,7 @@ class Incoming:
             self._file.base[parent][at] = held[1:3]
             if self._file.is_logged(parent, at):
                 tag = self._file.deletions[parent].get(at)
-                self._file.conflicts.append((parent, at, "parent", tag))
+                self._file.list_conflict(parent, at, "parent", tag)
                 if self._on["withdrawn"]:
-                    self._file.note(parent, at, PUT)
+                    self._log(parent, at, PUT)
+                    self.withdrawn += 1

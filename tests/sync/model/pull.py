@@ -13,7 +13,10 @@ from tests.sync.model.token import turn_token
 
 
 class Pull:
-    """One pull into one file."""
+    """One pull into one file.
+
+    :ivar logged: rows were logged that only the server can judge: another push is due.
+    """
 
     def __init__(
         self,
@@ -27,6 +30,7 @@ class Pull:
         self._server = server
         self._on = on
         self._scope = scope
+        self.logged = False
 
     def steps(self) -> Steps:
         """Write what is newer than the cursors; a window that is repeated is harmless."""
@@ -54,6 +58,7 @@ class Pull:
                 if on["triggers"]:
                     file.require_triggers()
                 incoming.take(table, key, held)
+                self.logged = self.logged or incoming.logged
                 yield "pulled"
         for table in self._scope if on["cursors"] else file.cursors:
             file.cursors[table] = hi

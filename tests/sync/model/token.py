@@ -23,7 +23,7 @@ def turn_token(
     token = server.new()
     if announced:
         file.pending = [Pending(token, "", PUT, "", "", 0, ())]
-    yield "announced"
+    yield "turn announced"
     if server.nodes[file.id] != (old, epoch):
         raise Stopped("the token has moved")
     server.nodes[file.id] = (token, epoch)
