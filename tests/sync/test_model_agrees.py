@@ -37,8 +37,9 @@ from dynostore.sync.push import push as pushing
 from dynostore.sync.push.batches import Limits
 from dynostore.sync.remote.server import Server
 from dynostore.sync.review.conflicts import REASONS
+from dynostore.sync.tables import describe
 
-SEEDS = (("emptied servers", 3), ("self references", 3), ("families and rejects", 3))
+SEEDS = (("emptied servers", 3), ("families and rejects", 3), ("merges", 10))
 """Histories that went apart until a rule was mended, on one side or the other."""
 SLOW_SEEDS = range(100, 103)
 ASKED_FOR = [seed.rpartition(":") for seed in os.environ.get("DYNOSTORE_MODEL_SEED", "").split(";")]
@@ -373,9 +374,8 @@ class Twins:
     def __init__(self, package: Any, what: Any, real: Real) -> None:
         self._package = package
         self.what = what
-        self.tables = what.tables
-        known = package.scripts.TABLES
-        tables = [known[name] for name in what.tables]
+        self.tables = [name for name in describe(_models()) if name in what.tables]
+        tables = [package.scripts.TABLES[name] for name in self.tables]
         self._tables = [
             t._replace(merges={"high": "max", "low": "min"}) if t.merges else t for t in tables
         ]

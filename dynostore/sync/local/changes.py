@@ -193,7 +193,9 @@ class LocalFile:
         # row that came or went since has an entry after the marker as well.
         table = self.tables[name]
         # The log's key is qualified: a table may well have a column of that name.
-        exists = f"EXISTS (SELECT 1 FROM {table.quoted} t WHERE t.{table.key.quoted} = sync_log.key)"
+        exists = (
+            f"EXISTS (SELECT 1 FROM {table.quoted} t WHERE t.{table.key.quoted} = sync_log.key)"
+        )
         writer.execute(
             f"DELETE FROM sync_log WHERE seq < ? AND tbl = ? AND {which}"
             f" AND {'' if op == 'p' else 'NOT '}{exists}",

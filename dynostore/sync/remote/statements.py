@@ -64,14 +64,14 @@ def finish(
     return f"""DO $push$
 DECLARE
     sync_number bigint;
-    fresh boolean := {str(fresh).lower()};
-    seen text[];
-    outcome jsonb := '[]';
+    sync_fresh boolean := {str(fresh).lower()};
+    sync_seen text[];
+    sync_outcome jsonb := '[]';
 BEGIN
 {_change_token(node, epoch, old, token)}
 {apply}
     INSERT INTO dynostore_sync.node_history (node, token, seq, exceptions)
-        VALUES ({literal(node)}, {token}, sync_number, outcome);
+        VALUES ({literal(node)}, {token}, sync_number, sync_outcome);
 END $push$; COMMIT"""
 
 
@@ -123,7 +123,7 @@ _OVERTAKEN = "{} < p.sync_base_seq"
 
 
 # A statement that has nothing to do would still be planned, which for one row is most of the time.
-_SEEN = "SELECT array_agg(DISTINCT what) INTO seen FROM dynostore_verdict;"
+_SEEN = "SELECT array_agg(DISTINCT what) INTO sync_seen FROM dynostore_verdict;"
 
 
 def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
@@ -142,10 +142,10 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
             RAISE EXCEPTION 'some were deleted elsewhere' USING ERRCODE = 'DY002';
         END IF;
     EXCEPTION WHEN integrity_constraint_violation OR SQLSTATE 'DY002' THEN
-        fresh := false;
+        sync_fresh := false;
     END;"""
     return f"""{plain if fresh else ""}
-    IF NOT fresh THEN
+    IF NOT sync_fresh THEN
     ALTER TABLE dynostore_push ADD COLUMN IF NOT EXISTS sync_base bigint,
         ADD COLUMN IF NOT EXISTS sync_base_seq bigint,
         ADD COLUMN IF NOT EXISTS sync_mark text;
@@ -176,7 +176,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
     {_archive(table, "t", "'replaced by a row of another node'", "forward", held)}
     {_archive(table, "p", "'lost to a newer version'", "lost", f"{token}, sync_number, {number}")}
     {_archive(table, "p", _NOT_CAPTURED, "doubtful", f"{token}, sync_number, {number}")}
-    IF seen && '{{insert,back}}' THEN
+    IF sync_seen && '{{insert,back}}' THEN
         INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
             SELECT b.tbl, b.key, b.rev, b.seq, b.node, 'deletion undone by a later version'
             FROM dynostore_sync.tombstone b JOIN dynostore_verdict v ON b.key = v.key
@@ -189,7 +189,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
             FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
             WHERE v.what IN ('insert', 'back');
     END IF;
-    IF seen && '{{update,forward}}' THEN
+    IF sync_seen && '{{update,forward}}' THEN
         UPDATE {t} t SET ({columns}, sync_rev, sync_seq, sync_node) =
                 ROW({sent}, CASE WHEN v.keep AND v.what = 'forward' THEN v.base ELSE {token} END,
                     sync_number, {number})
@@ -201,7 +201,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
             WHEN what IN ('insert', 'forward') THEN 'kept' ELSE what END,
             'rev', CASE WHEN what IN ('insert', 'forward') THEN base ELSE rev END,
             'seq', seq, 'keep', keep, {_winner("'lost', 'back'")})), '[]')
-        INTO outcome FROM dynostore_verdict
+        INTO sync_outcome FROM dynostore_verdict
         WHERE what <> 'update' AND (keep OR what NOT IN ('insert', 'forward'));
     END IF;"""
 
@@ -241,7 +241,7 @@ def _deletes(table: Table, number: int, token: int) -> str:
             CASE WHEN what = 'delete' THEN 'kept' ELSE what END,
             'rev', CASE WHEN what = 'delete' THEN base ELSE rev END, 'seq', seq,
             {_winner("'lost'")})), '[]')
-        INTO outcome FROM dynostore_verdict WHERE NOT (what = 'delete' AND NOT keep);"""
+        INTO sync_outcome FROM dynostore_verdict WHERE NOT (what = 'delete' AND NOT keep);"""
 
 
 _NOT_CAPTURED = "'not captured, if it was a change; the server has a newer version'"
@@ -301,7 +301,7 @@ def _merge(table: Table, number: int, token: int) -> str:
         for c in merging
     }
     k = table.key.quoted
-    return f"""IF 'merged' = ANY (seen) THEN
+    return f"""IF 'merged' = ANY (sync_seen) THEN
         UPDATE {table.quoted} t
         SET ({", ".join(values)}, sync_rev, sync_seq, sync_node) =
             ROW({", ".join(values.values())}, {token}, sync_number, {number})
@@ -317,7 +317,7 @@ def _archive(table: Table, alias: str, why: str, what: str, stamps: str) -> str:
     k = table.key.quoted
     image = ", ".join(f"{alias}.{c.quoted}" for c in table.columns)
     source = table.quoted if alias == "t" else "dynostore_push"
-    return f"""IF '{what}' = ANY (seen) THEN
+    return f"""IF '{what}' = ANY (sync_seen) THEN
         INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why, image)
         SELECT {literal(table.name)}, v.key, {stamps}, {why},
             to_json((SELECT sync_row FROM (SELECT {image}) sync_row))::text
