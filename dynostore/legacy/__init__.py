@@ -11,11 +11,19 @@ by :mod:`dynostore.legacy.timestamps`; merging, writing and reading back are the
 """
 
 from dynostore.legacy.base import Counting, Finding, Reader, ReadOptions, SourceRecord
+from dynostore.legacy.chiffon import ChiffonReader
 from dynostore.legacy.dynoai import DynoaiReader
+from dynostore.legacy.haia import HaiaReader
 from dynostore.legacy.ideation import IdeationReader
 from dynostore.legacy.taskforce import TaskforceReader
 
-READERS: tuple[Reader, ...] = (DynoaiReader(), TaskforceReader(), IdeationReader())
+READERS: tuple[Reader, ...] = (
+    DynoaiReader(),
+    TaskforceReader(),
+    IdeationReader(),
+    ChiffonReader(),
+    HaiaReader(),
+)
 """All readers, in the order in which they are asked."""
 
 __all__ = ["READERS", "Counting", "Finding", "ReadOptions", "Reader", "SourceRecord"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import os
+from collections.abc import Iterator
 
 from dynostore.legacy.base import Finding
 from dynostore.legacy.source_json import printable
@@ -73,6 +74,16 @@ class SourceTree:
             else:
                 self._skip(result, entry.path, "neither a file nor a directory")
         return result
+
+    def walk(self) -> Iterator[str | Finding]:
+        """Give the path of each file below the root, and a finding for all that is none."""
+        pending = [self.root]
+        while pending:
+            listing = self.list(pending.pop())
+            yield from listing.findings
+            for name in listing.files:
+                yield os.path.join(listing.path, name)
+            pending += [os.path.join(listing.path, name) for name in reversed(listing.directories)]
 
     def _skip(self, result: Listing, path: str, reason: str) -> None:
         result.findings.append(Finding(self.relative(path), "skipped", reason))

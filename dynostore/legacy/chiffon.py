@@ -1,0 +1,200 @@
+"""Finding Chiffon's tasks: its database in a file or on a server, and the three forms of its files.
+
+============================================  ======================================================
+``tasks``, ``execution_logs``                 a database of SQLite or Postgres, known by its tables
+``.audit/tasks/<uuid>.json``                  how a task ended, written when it was committed
+``runs/<task_id>/<stamp>/report.json``        one run of a task: a task of its own
+``tasks/{queue,done,failed}/**/*.yml``        the queue of files: the directory is the state
+============================================  ======================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+
+from dynostore.errors import SourceNotFound
+from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
+from dynostore.legacy.cells import as_uuid
+from dynostore.legacy.chiffon_files import (
+    READERS,
+    Form,
+    TaskFile,
+    form_of,
+    form_within,
+    has_marks,
+    queue_order,
+    read_task_file,
+)
+from dynostore.legacy.chiffon_tables import TaskTables, is_chiffon
+from dynostore.legacy.source_postgres import opened_postgres
+from dynostore.legacy.source_sqlite import SIDECARS, is_sqlite, opened_sqlite
+from dynostore.legacy.source_tree import SourceTree, shown
+from dynostore.urls import is_postgres, mask
+
+
+class ChiffonReader:
+    """Reads tasks from a database and from files; a :class:`~dynostore.legacy.base.Reader`."""
+
+    kind = "chiffon"
+
+    def detect(self, source: str) -> bool:
+        """Tell whether the tables are there, or one of the files at or below a path.
+
+        :raises DynostoreError: a server cannot be asked.
+        """
+        if is_postgres(source):
+            with opened_postgres(source) as database:
+                return is_chiffon(database.tables)
+        if "://" in source:
+            return False
+        if not os.path.isdir(source):
+            return _is_ours(source)
+        found = SourceTree(source).walk()
+        return any(isinstance(path, str) and _is_ours(path) for path in found)
+
+    def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
+        """Give every task, databases first, and every file that holds none."""
+        if is_postgres(source):
+            with opened_postgres(source) as database:
+                if not is_chiffon(database.tables):
+                    yield Finding(".", "invalid", "the database has no tables of Chiffon", files=0)
+                    return
+                name = source.partition("?")[0].rpartition("/")[2]
+                yield from TaskTables(database, name, mask(source)).read()
+            return
+        if "://" in source:
+            raise SourceNotFound(f"{mask(source)}: Chiffon kept its tasks in files or in Postgres")
+        is_file = not os.path.isdir(source)
+        tree = SourceTree(os.path.dirname(source) if is_file else source)
+        yield from _TreeReader(tree).read([os.path.realpath(source)] if is_file else None)
+
+
+def _is_ours(path: str) -> bool:
+    form = form_of(path)
+    if form is not None:
+        return has_marks(path, form)
+    if form_within(path) is not None:
+        return True
+    if not is_sqlite(path):
+        return False
+    try:
+        with opened_sqlite(path) as database:
+            return is_chiffon(database.tables)
+    except Unreadable:
+        return False
+
+
+class _TreeReader:
+    """Reads what lies below one directory, or one file of it."""
+
+    def __init__(self, tree: SourceTree) -> None:
+        self._tree = tree
+        self._databases: list[str] = []
+        self._files: dict[Form, list[str]] = {"audit": [], "report": [], "queued": []}
+        self._strays: list[str] = []
+        self._audits: dict[str, str] = {}
+        self._joined: set[str] = set()
+
+    def read(self, files: list[str] | None) -> Iterator[SourceRecord | Finding]:
+        """Give all records and findings.
+
+        :param files: the only ones to read; None for all in the tree.
+        """
+        for found in self._tree.walk() if files is None else files:
+            if isinstance(found, Finding):
+                yield found
+            else:
+                self._sort_in(found)
+        # A task of the database has its audit record beside it, which is no task of its own then.
+        for path in self._files["audit"] if self._databases else ():
+            own = as_uuid(os.path.splitext(os.path.basename(path))[0])
+            if own is not None:
+                self._audits.setdefault(own, path)
+        for path in self._databases:
+            yield from self._database(path)
+        yield from self._task_files()
+        yield from map(self._stray, self._strays)
+
+    def _sort_in(self, path: str) -> None:
+        form = form_of(path) or form_within(path)
+        if form is not None:
+            self._files[form].append(path)
+        elif is_sqlite(path):
+            self._databases.append(path)
+        else:
+            self._strays.append(path)
+
+    def _database(self, path: str) -> Iterator[SourceRecord | Finding]:
+        relative = self._tree.relative(path)
+        try:
+            with opened_sqlite(path) as source:
+                if not is_chiffon(source.tables):
+                    yield Finding(relative, "skipped", "a database without Chiffon's tables")
+                    return
+                files = 1
+                for found in TaskTables(source, relative, path).read():
+                    if isinstance(found, SourceRecord):
+                        found.files, files = files, 0
+                        yield from self._with_audit(found)
+                    else:
+                        yield found
+                if files:
+                    yield Finding(relative, "skipped", "a database of Chiffon without tasks")
+                if source.was_changed():
+                    reason = "was written to while it was read; import it again"
+                    yield Finding(relative, "invalid", reason, files=0)
+        except Unreadable as exc:
+            yield Finding(relative, "invalid", str(exc))
+
+    def _with_audit(self, task: SourceRecord) -> Iterator[SourceRecord | Finding]:
+        place = self._audits.get(task.key)
+        if place is not None:
+            relative = self._tree.relative(place)
+            self._joined.add(place)
+            try:
+                file = read_task_file(place, relative)
+            except Unreadable as exc:
+                yield Finding(relative, "invalid", str(exc))
+            else:
+                metadata = task.values["metadata"] or {}
+                task.values["metadata"] = {**metadata, "audit": file.document}
+                both = task.content_hash.encode() + file.facts.digest
+                task.content_hash = hashlib.sha256(both).hexdigest()
+                task.files += 1
+        yield task
+
+    def _task_files(self) -> Iterator[SourceRecord | Finding]:
+        taken: dict[str, TaskFile] = {}
+        for form, places in self._files.items():
+            for place in sorted(places, key=queue_order) if form == "queued" else places:
+                if place in self._joined:
+                    continue
+                path = self._tree.relative(place)
+                try:
+                    file = read_task_file(place, path)
+                    record = READERS[form](file)
+                except Unreadable as exc:
+                    yield Finding(path, "invalid", str(exc), is_record=True)
+                    continue
+                first = taken.setdefault(record.key, file) if form == "queued" else file
+                yield record if first is file else _copy(file, first)
+
+    def _stray(self, path: str) -> Finding:
+        relative = self._tree.relative(path)
+        for ending, what in SIDECARS.items():
+            if path.endswith(ending) and path.removesuffix(ending) in self._databases:
+                owner = shown(os.path.basename(path.removesuffix(ending)))
+                return Finding(relative, "skipped", f"{what} {owner}, read with it")
+        if path.endswith((".yml", ".yaml")):
+            return Finding(relative, "skipped", "in none of a queue's directories")
+        return Finding(relative, "skipped", "not a file of Chiffon's tasks")
+
+
+def _copy(file: TaskFile, taken: TaskFile) -> Finding:
+    """Speak of a file whose task was taken from a directory that says more of it."""
+    if file.document == taken.document:
+        return Finding(file.path, "skipped", f"the same task as {taken.path}, which was taken")
+    reason = f"has the id and the goal of {taken.path}, which was taken, and differs from it"
+    return Finding(file.path, "invalid", reason, is_record=True)

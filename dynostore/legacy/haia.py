@@ -1,0 +1,100 @@
+"""Finding Haia's conversations: its database of SQLite, and the transcripts that replaced it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from dynostore.errors import SourceNotFound
+from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
+from dynostore.legacy.haia_tables import ConversationTables, is_haia
+from dynostore.legacy.haia_transcripts import (
+    TranscriptReader,
+    is_named_like_one,
+    may_be_transcript,
+)
+from dynostore.legacy.source_sqlite import SIDECARS, is_sqlite, opened_sqlite
+from dynostore.legacy.source_tree import SourceTree, shown
+from dynostore.urls import mask
+
+
+class HaiaReader:
+    """Reads conversations from databases and transcripts; a :class:`~dynostore.legacy.base.Reader`.
+
+    The database is ``haia.db``, known by its tables; transcripts are
+    ``data/transcripts/<id>_<time>.json``, known by their content wherever they lie.
+    """
+
+    kind = "haia"
+
+    def detect(self, source: str) -> bool:
+        """Tell whether a database or a transcript is at or below a path."""
+        if "://" in source:
+            return False
+        if not os.path.isdir(source):
+            return _is_ours(source)
+        found = SourceTree(source).walk()
+        return any(isinstance(path, str) and _is_ours(path) for path in found)
+
+    def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
+        """Give every conversation, and every file that holds none, in the order of their paths."""
+        if "://" in source:
+            raise SourceNotFound(f"{mask(source)}: Haia kept its conversations in files")
+        is_file = not os.path.isdir(source)
+        tree = SourceTree(os.path.dirname(source) if is_file else source)
+        transcripts = TranscriptReader()
+        databases: set[str] = set()
+        sidecars: list[str] = []
+        for path in [os.path.realpath(source)] if is_file else tree.walk():
+            if isinstance(path, Finding):
+                yield path
+            elif is_sqlite(path):
+                databases.add(path)
+                yield from _database(path, tree.relative(path))
+            elif is_named_like_one(path) or may_be_transcript(path):
+                yield from transcripts.read(path, tree.relative(path))
+            elif path.endswith(tuple(SIDECARS)):
+                sidecars.append(path)
+            else:
+                yield Finding(tree.relative(path), "skipped", "not a file of Haia's conversations")
+        for path in sidecars:
+            yield _sidecar(path, tree, databases)
+
+
+def _is_ours(path: str) -> bool:
+    if not is_sqlite(path):
+        return is_named_like_one(path) or may_be_transcript(path)
+    try:
+        with opened_sqlite(path) as database:
+            return is_haia(database.tables)
+    except Unreadable:
+        return False
+
+
+def _database(path: str, relative: str) -> Iterator[SourceRecord | Finding]:
+    try:
+        with opened_sqlite(path) as source:
+            if not is_haia(source.tables):
+                yield Finding(relative, "skipped", "a database without Haia's tables")
+                return
+            files = 1
+            for found in ConversationTables(source, relative, path).read():
+                if isinstance(found, SourceRecord):
+                    found.files, files = files, 0
+                yield found
+            if files:
+                yield Finding(relative, "skipped", "a database of Haia without conversations")
+            if source.was_changed():
+                reason = "was written to while it was read; import it again"
+                yield Finding(relative, "invalid", reason, files=0)
+    except Unreadable as exc:
+        yield Finding(relative, "invalid", str(exc))
+
+
+def _sidecar(path: str, tree: SourceTree, databases: set[str]) -> Finding:
+    for ending, what in SIDECARS.items():
+        owner = path.removesuffix(ending)
+        if owner != path and owner in databases:
+            reason = f"{what} {shown(os.path.basename(owner))}, read with it"
+            return Finding(tree.relative(path), "skipped", reason)
+    return Finding(tree.relative(path), "skipped", "not a file of Haia's conversations")

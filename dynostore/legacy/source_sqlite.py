@@ -1,0 +1,266 @@
+"""Somebody else's SQLite file, read without leaving a trace: its log and its journal included.
+
+Nothing is created or changed beside it. Where SQLite itself would have to (a log whose index is
+missing, a transaction that a crash left open) a copy is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dynostore.legacy.base import Unreadable
+from dynostore.legacy.source_tables import Cells, Table, quoted
+
+HEADER = b"SQLite format 3\0"
+SIDECARS = {
+    "-wal": "the write-ahead log of",
+    "-shm": "the index of the write-ahead log of",
+    "-journal": "the rollback journal of",
+}
+"""What SQLite keeps beside a file, by the end of its name."""
+
+_WAL_VERSION_AT = 18
+_PAGE_ROWS = 500
+_BUSY_TIMEOUT_S = 5.0
+
+# Only tables with rows of their own: a view or a virtual table runs code of whoever wrote the file.
+_TABLES = (
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    " AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
+)
+_CANONICAL = "lower(replace(CAST({column} AS TEXT), '-', ''))"
+
+
+def is_sqlite(path: str) -> bool:
+    """Tell by its first bytes whether a file is a database of SQLite; False if unreadable."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(HEADER)) == HEADER
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def opened_sqlite(path: str) -> Iterator[SqliteTables]:
+    """Open a file for reading only.
+
+    :raises Unreadable: it is no database, is broken, or another process keeps it locked.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            source = SqliteTables(_connect(path, stack), path)
+        except sqlite3.Error as exc:
+            raise Unreadable(_reason(exc)) from None
+        except OSError as exc:
+            raise Unreadable(f"cannot be read: {exc.strerror or exc}") from None
+        yield source
+
+
+def _connect(path: str, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    with open(path, "rb") as file:
+        head = file.read(100)
+    if not head.startswith(HEADER):
+        raise Unreadable("not a database of SQLite" if head else "the file is empty")
+    if _size(path + "-wal"):
+        # Without its index SQLite would make one; a missing one says that nobody is writing.
+        if os.path.exists(path + "-shm"):
+            return _open(path, "mode=ro&readonly_shm=1", stack)
+        return _open(_copy(path, "-wal", stack), "mode=rw", stack)
+    if head[_WAL_VERSION_AT] == 2:
+        # A log that is not there is nobody's: SQLite would make an empty one.
+        return _open(path, "mode=ro&immutable=1", stack)
+    try:
+        return _open(path, "mode=ro", stack)
+    except sqlite3.OperationalError as exc:
+        if not _size(path + "-journal") or exc.sqlite_errorname.startswith("SQLITE_BUSY"):
+            raise
+    # A transaction that a crash left open: only who may write can undo it.
+    return _open(_copy(path, "-journal", stack), "mode=rw", stack)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
+def _copy(path: str, sidecar: str, stack: contextlib.ExitStack) -> str:
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="dynostore-"))
+    copy = os.path.join(directory, "source.db")
+    shutil.copyfile(path, copy)
+    shutil.copyfile(path + sidecar, copy + sidecar)
+    return copy
+
+
+def _open(path: str, how: str, stack: contextlib.ExitStack) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{Path(path).absolute().as_uri()}?{how}",
+        uri=True,
+        timeout=_BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        # What an application puts into its schema must not run here.
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+    except BaseException:
+        connection.close()
+        raise
+    connection.text_factory = _text
+    stack.callback(connection.close)
+    return connection
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _reason(exc: sqlite3.Error) -> str:
+    name = getattr(exc, "sqlite_errorname", "") or ""
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return "another process keeps the database locked; import it again when that has ended"
+    if name == "SQLITE_NOTADB":
+        return "not a database of SQLite, or an encrypted one"
+    return f"the database is broken: {exc}" if name.startswith("SQLITE_CORRUPT") else str(exc)
+
+
+class SqliteTables:
+    """The tables of one file; :class:`~dynostore.legacy.source_tables.SourceTables`.
+
+    Each page is a transaction of its own, so that the program that owns the file can go on writing.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+        self._begun = self._signature()
+        self.tables = {name: self._table(name) for (name,) in self._rows(_TABLES, ())}
+
+    def _table(self, name: str) -> Table:
+        info = self._rows("SELECT name, type, pk FROM pragma_table_info(?)", (name,))
+        columns = tuple(str(column) for column, _, _ in info)
+        keys = [(str(column), kind) for column, kind, place in info if place]
+        place, number = f"{quoted(name)}.rowid", ""
+        if len(keys) == 1 and str(keys[0][1]).upper() == "INTEGER":
+            number = keys[0][0]
+        try:
+            self._connection.execute(f"SELECT rowid FROM {quoted(name)} LIMIT 0")
+        except sqlite3.OperationalError:  # a table without them
+            place = quoted(keys[0][0]) if len(keys) == 1 else ""
+        return Table(name, columns, tuple(map(quoted, columns)), place, number)
+
+    def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql, values).fetchall()
+
+    def scan(self, table: Table) -> Iterator[Cells]:
+        """Give all rows by pages."""
+        return self._pages(table, "", ())
+
+    def belonging(self, table: Table, column: str, value: Any) -> Iterator[Cells]:
+        """Give the rows with one value, any number of them, by pages."""
+        return self._pages(table, f"{quoted(column)} IS ?", (value,))
+
+    def matching(self, table: Table, column: str, values: Sequence[Any]) -> list[Cells]:
+        """Give the rows with one of some values."""
+        rows, reason = self._page(
+            f"SELECT {', '.join(table.expressions)} FROM {quoted(table.name)} "
+            f"WHERE {quoted(column)} IN ({', '.join('?' * len(values))}) ORDER BY {table.place}",
+            values,
+        )
+        if reason is not None:
+            raise Unreadable(f"{table.name}: {reason}")
+        return [dict(zip(table.columns, row, strict=True)) for row in rows]
+
+    def without_parent(self, table: Table, column: str, parent: Table, key: str) -> Iterator[Cells]:
+        """Give the rows that refer to no row by pages."""
+        return self._pages(table, _no_parent(table, column, parent, key), ())
+
+    def values_without_parent(
+        self, table: Table, column: str, parent: Table, key: str
+    ) -> list[Any]:
+        """Give the values that refer to no row, each once."""
+        sql = (
+            f"SELECT DISTINCT {quoted(column)} FROM {quoted(table.name)} "
+            f"WHERE {_no_parent(table, column, parent, key)} ORDER BY 1"
+        )
+        return [value for (value,) in self._safely(sql)]
+
+    def _pages(self, table: Table, condition: str, values: Sequence[Any]) -> Iterator[Cells]:
+        place = table.place
+        if not place:
+            raise Unreadable(f"{table.name}: has neither rowids nor a key of one column")
+        columns = ", ".join((place, *table.expressions))
+        after: tuple[Any, ...] = ()
+        while True:
+            conditions = [condition, f"{place} > ?" if after else ""]
+            where = " AND ".join(f"({c})" for c in conditions if c)
+            sql = (
+                f"SELECT {columns} FROM {quoted(table.name)} "
+                f"{'WHERE ' + where if where else ''} ORDER BY {place} LIMIT {_PAGE_ROWS}"
+            )
+            rows, reason = self._page(sql, (*values, *after))
+            for row in rows:
+                yield dict(zip(table.columns, row[1:], strict=True))
+            if reason is not None:
+                raise Unreadable(f"{table.name}: {reason}")
+            if len(rows) < _PAGE_ROWS:
+                return
+            after = (rows[-1][0],)
+
+    def _page(self, sql: str, values: Sequence[Any]) -> tuple[list[tuple[Any, ...]], str | None]:
+        """Give a page, or what of it comes before the first broken place, and the reason."""
+        rows: list[tuple[Any, ...]] = []
+        try:
+            for row in self._connection.execute(sql, values):
+                rows.append(row)
+        except sqlite3.Error as exc:
+            return rows, _reason(exc)
+        return rows, None
+
+    def repeated(self, table: Table, column: str) -> set[str]:
+        """Give the UUIDs that stand in several rows."""
+        text = _CANONICAL.format(column=quoted(column))
+        sql = f"SELECT {text} FROM {quoted(table.name)} GROUP BY 1 HAVING count(*) > 1"
+        return {value for (value,) in self._safely(sql) if value is not None}
+
+    def count(self, table: Table) -> int:
+        """Count the rows; 0 where they cannot be counted."""
+        return next(
+            (int(n) for (n,) in self._safely(f"SELECT count(*) FROM {quoted(table.name)}")), 0
+        )
+
+    def _safely(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._page(sql, ())[0]
+
+    def was_changed(self) -> bool:
+        """Tell whether somebody wrote to the file since it was opened."""
+        return self._signature() != self._begun
+
+    def _signature(self) -> list[tuple[int, int] | None]:
+        found: list[tuple[int, int] | None] = []
+        for path in (self._path, self._path + "-wal"):
+            try:
+                status = os.stat(path)
+            except OSError:
+                found.append(None)
+            else:
+                found.append((status.st_size, status.st_mtime_ns))
+        return found
+
+
+def _no_parent(table: Table, column: str, parent: Table, key: str) -> str:
+    return (
+        f"NOT EXISTS (SELECT 1 FROM {quoted(parent.name)} AS p "
+        f"WHERE p.{quoted(key)} = {quoted(table.name)}.{quoted(column)})"
+    )
