@@ -29,8 +29,8 @@ from dynostore.legacy.chiffon_files import (
 )
 from dynostore.legacy.chiffon_tables import TaskTables, is_chiffon
 from dynostore.legacy.source_postgres import opened_postgres
-from dynostore.legacy.source_sqlite import SIDECARS, is_sqlite, opened_sqlite
-from dynostore.legacy.source_tree import SourceTree, shown
+from dynostore.legacy.source_sqlite import is_sqlite, opened_sqlite, stray_reason
+from dynostore.legacy.source_tree import SourceTree
 from dynostore.urls import is_postgres, mask
 
 
@@ -53,6 +53,16 @@ class ChiffonReader:
             return _is_ours(source)
         found = SourceTree(source).walk()
         return any(isinstance(path, str) and _is_ours(path) for path in found)
+
+    def count(self, source: str) -> int | None:
+        """Count the tasks of one database; None for anything else."""
+        if is_postgres(source):
+            with opened_postgres(source) as server:
+                return server.count(server.tables["tasks"]) if is_chiffon(server.tables) else None
+        if os.path.isdir(source) or not is_sqlite(source) or not _is_ours(source):
+            return None
+        with opened_sqlite(source) as database:
+            return database.count(database.tables["tasks"])
 
     def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
         """Give every task, databases first, and every file that holds none."""
@@ -91,7 +101,7 @@ class _TreeReader:
 
     def __init__(self, tree: SourceTree) -> None:
         self._tree = tree
-        self._databases: list[str] = []
+        self._databases: dict[str, None] = {}
         self._files: dict[Form, list[str]] = {"audit": [], "report": [], "queued": []}
         self._strays: list[str] = []
         self._audits: dict[str, str] = {}
@@ -122,7 +132,7 @@ class _TreeReader:
         if form is not None:
             self._files[form].append(path)
         elif is_sqlite(path):
-            self._databases.append(path)
+            self._databases[path] = None
         else:
             self._strays.append(path)
 
@@ -142,8 +152,7 @@ class _TreeReader:
                         yield found
                 if files:
                     yield Finding(relative, "skipped", "a database of Chiffon without tasks")
-                if source.was_changed():
-                    reason = "was written to while it was read; import it again"
+                for reason in source.doubts():
                     yield Finding(relative, "invalid", reason, files=0)
         except Unreadable as exc:
             yield Finding(relative, "invalid", str(exc))
@@ -163,6 +172,7 @@ class _TreeReader:
                 both = task.content_hash.encode() + file.facts.digest
                 task.content_hash = hashlib.sha256(both).hexdigest()
                 task.files += 1
+                task.members = (task.place, place)
         yield task
 
     def _task_files(self) -> Iterator[SourceRecord | Finding]:
@@ -183,13 +193,11 @@ class _TreeReader:
 
     def _stray(self, path: str) -> Finding:
         relative = self._tree.relative(path)
-        for ending, what in SIDECARS.items():
-            if path.endswith(ending) and path.removesuffix(ending) in self._databases:
-                owner = shown(os.path.basename(path.removesuffix(ending)))
-                return Finding(relative, "skipped", f"{what} {owner}, read with it")
+        otherwise = "not a file of Chiffon's tasks"
         if path.endswith((".yml", ".yaml")):
-            return Finding(relative, "skipped", "in none of a queue's directories")
-        return Finding(relative, "skipped", "not a file of Chiffon's tasks")
+            otherwise = "in none of a queue's directories"
+        may_be_lost, reason = stray_reason(path, self._databases, otherwise)
+        return Finding(relative, "invalid" if may_be_lost else "skipped", reason)
 
 
 def _copy(file: TaskFile, taken: TaskFile) -> Finding:

@@ -13,8 +13,8 @@ from dynostore.legacy.haia_transcripts import (
     is_named_like_one,
     may_be_transcript,
 )
-from dynostore.legacy.source_sqlite import SIDECARS, is_sqlite, opened_sqlite
-from dynostore.legacy.source_tree import SourceTree, shown
+from dynostore.legacy.source_sqlite import SIDECARS, is_sqlite, opened_sqlite, stray_reason
+from dynostore.legacy.source_tree import SourceTree
 from dynostore.urls import mask
 
 
@@ -36,6 +36,13 @@ class HaiaReader:
         found = SourceTree(source).walk()
         return any(isinstance(path, str) and _is_ours(path) for path in found)
 
+    def count(self, source: str) -> int | None:
+        """Count the conversations of one database; None for anything else."""
+        if os.path.isdir(source) or not is_sqlite(source) or not _is_ours(source):
+            return None
+        with opened_sqlite(source) as database:
+            return database.count(database.tables["conversations"])
+
     def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
         """Give every conversation, and every file that holds none, in the order of their paths."""
         if "://" in source:
@@ -54,11 +61,11 @@ class HaiaReader:
             elif is_named_like_one(path) or may_be_transcript(path):
                 yield from transcripts.read(path, tree.relative(path))
             elif path.endswith(tuple(SIDECARS)):
-                sidecars.append(path)
+                sidecars.append(path)  # which come before or after their database
             else:
-                yield Finding(tree.relative(path), "skipped", "not a file of Haia's conversations")
+                yield _stray(path, tree, databases)
         for path in sidecars:
-            yield _sidecar(path, tree, databases)
+            yield _stray(path, tree, databases)
 
 
 def _is_ours(path: str) -> bool:
@@ -84,17 +91,12 @@ def _database(path: str, relative: str) -> Iterator[SourceRecord | Finding]:
                 yield found
             if files:
                 yield Finding(relative, "skipped", "a database of Haia without conversations")
-            if source.was_changed():
-                reason = "was written to while it was read; import it again"
+            for reason in source.doubts():
                 yield Finding(relative, "invalid", reason, files=0)
     except Unreadable as exc:
         yield Finding(relative, "invalid", str(exc))
 
 
-def _sidecar(path: str, tree: SourceTree, databases: set[str]) -> Finding:
-    for ending, what in SIDECARS.items():
-        owner = path.removesuffix(ending)
-        if owner != path and owner in databases:
-            reason = f"{what} {shown(os.path.basename(owner))}, read with it"
-            return Finding(tree.relative(path), "skipped", reason)
-    return Finding(tree.relative(path), "skipped", "not a file of Haia's conversations")
+def _stray(path: str, tree: SourceTree, databases: set[str]) -> Finding:
+    may_be_lost, reason = stray_reason(path, databases, "not a file of Haia's conversations")
+    return Finding(tree.relative(path), "invalid" if may_be_lost else "skipped", reason)

@@ -174,7 +174,7 @@ class ConversationTables:
             else f"messages older than conversation {shown_value(number)}, which adopted them from "
             "one that is gone; kept here"
         )
-        talk = _Talk(values, f"{path} ({how})", None, [reason], {"recovered": how})
+        talk = _Talk(values, f"{path} ({how})", how, [reason], {"recovered": how})
         rows = (m for m in self._rows_of(number) if before is None or _is_older(m, before))
         yield from self._talk(talk, rows)
 

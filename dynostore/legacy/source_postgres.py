@@ -62,8 +62,8 @@ class PostgresTables:
         }
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = self._database.execute_sql(sql, values).fetchall()
-        return found
+        cursor = self._database.execute_sql(sql, values)
+        return list(cursor.fetchall()) if cursor.description else []
 
     def scan(self, table: Table) -> Iterator[Cells]:
         """Give all rows, in the server's order."""
@@ -85,17 +85,17 @@ class PostgresTables:
         return self._stream(table, f"WHERE NOT EXISTS ({there})")
 
     def _stream(self, table: Table, condition: str) -> Iterator[Cells]:
+        """Give rows by pages, which a cursor of the server holds ready."""
+        # In SQL: psycopg2's own named cursors ask for a transaction that psycopg2 began.
         self._cursors += 1
-        # A named cursor stays at the server: its rows come by pages.
-        cursor = self._database.connection().cursor(f"dynostore_{self._cursors}")
-        with contextlib.closing(cursor):
-            cursor.itersize = _PAGE_ROWS
-            cursor.execute(f"{_select(table)} {condition}")
-            try:
-                for row in cursor:
+        cursor = f"dynostore_{self._cursors}"
+        self._rows(f"DECLARE {cursor} NO SCROLL CURSOR FOR {_select(table)} {condition}")
+        try:
+            while page := self._rows(f"FETCH {_PAGE_ROWS} FROM {cursor}"):
+                for row in page:
                     yield dict(zip(table.columns, row, strict=True))
-            except UnicodeDecodeError as exc:  # a database whose encoding is SQL_ASCII
-                raise Unreadable(f"{table.name}: text that is not UTF-8: {exc}") from None
+        except UnicodeDecodeError as exc:  # a database whose encoding is SQL_ASCII
+            raise Unreadable(f"{table.name}: text that is not UTF-8: {exc}") from None
 
     def repeated(self, table: Table, column: str) -> set[str]:
         """Give the UUIDs that stand in several rows."""

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.source_tables import Cells, Table, quoted
+from dynostore.legacy.source_tree import shown
 
 HEADER = b"SQLite format 3\0"
 SIDECARS = {
@@ -26,16 +28,24 @@ SIDECARS = {
 }
 """What SQLite keeps beside a file, by the end of its name."""
 
+NAMES = (".db", ".db3", ".sqlite", ".sqlite3")
+"""How the names of databases mostly end."""
+
+# Of a damaged file even the message, or the name of a table, may be none that Python can hold.
+_ERRORS = (sqlite3.Error, UnicodeError)
 _WAL_VERSION_AT = 18
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 _PAGE_ROWS = 500
 _BUSY_TIMEOUT_S = 5.0
 
+# Rows that break a rule of their schema are there nevertheless.
+_RULES_BROKEN = ("NULL value in", "CHECK constraint failed in", "TEXT value in", "NUMERIC value in")
 # Only tables with rows of their own: a view or a virtual table runs code of whoever wrote the file.
 _TABLES = (
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
     " AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
 )
-_CANONICAL = "lower(replace(CAST({column} AS TEXT), '-', ''))"
+_CANONICAL = "lower(replace(CAST({} AS TEXT), '-', ''))"
 
 
 def is_sqlite(path: str) -> bool:
@@ -47,6 +57,21 @@ def is_sqlite(path: str) -> bool:
         return False
 
 
+def stray_reason(path: str, databases: Container[str], otherwise: str) -> tuple[bool, str]:
+    """Say why a file that is no database is left out, and whether something may be lost with it.
+
+    :param databases: the paths of those that were read.
+    :param otherwise: the reason for a file that has nothing to do with them.
+    """
+    for ending, what in SIDECARS.items():
+        owner = path.removesuffix(ending)
+        if owner != path and owner in databases:
+            return False, f"{what} {shown(os.path.basename(owner))}, read with it"
+    if path.lower().endswith(NAMES) and _size(path):
+        return True, "named like a database and none of SQLite's: damaged at its beginning?"
+    return False, otherwise
+
+
 @contextlib.contextmanager
 def opened_sqlite(path: str) -> Iterator[SqliteTables]:
     """Open a file for reading only.
@@ -56,7 +81,7 @@ def opened_sqlite(path: str) -> Iterator[SqliteTables]:
     with contextlib.ExitStack() as stack:
         try:
             source = SqliteTables(_connect(path, stack), path)
-        except sqlite3.Error as exc:
+        except _ERRORS as exc:
             raise Unreadable(_reason(exc)) from None
         except OSError as exc:
             raise Unreadable(f"cannot be read: {exc.strerror or exc}") from None
@@ -73,7 +98,7 @@ def _connect(path: str, stack: contextlib.ExitStack) -> sqlite3.Connection:
         if os.path.exists(path + "-shm"):
             return _open(path, "mode=ro&readonly_shm=1", stack)
         return _open(_copy(path, "-wal", stack), "mode=rw", stack)
-    if head[_WAL_VERSION_AT] == 2:
+    if head[_WAL_VERSION_AT : _WAL_VERSION_AT + 1] == b"\2":
         # A log that is not there is nobody's: SQLite would make an empty one.
         return _open(path, "mode=ro&immutable=1", stack)
     try:
@@ -126,7 +151,9 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _reason(exc: sqlite3.Error) -> str:
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, UnicodeError):
+        return "the database is broken: its schema is no text"
     name = getattr(exc, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return "another process keeps the database locked; import it again when that has ended"
@@ -145,7 +172,10 @@ class SqliteTables:
         self._connection = connection
         self._path = path
         self._begun = self._signature()
-        self.tables = {name: self._table(name) for (name,) in self._rows(_TABLES, ())}
+        names = [name for (name,) in self._rows(_TABLES, ())]
+        if any(map(_is_no_text, names)):
+            raise Unreadable("the database is broken: a table's name is no text")
+        self.tables = {name: self._table(name) for name in names}
 
     def _table(self, name: str) -> Table:
         info = self._rows("SELECT name, type, pk FROM pragma_table_info(?)", (name,))
@@ -158,7 +188,8 @@ class SqliteTables:
             self._connection.execute(f"SELECT rowid FROM {quoted(name)} LIMIT 0")
         except sqlite3.OperationalError:  # a table without them
             place = quoted(keys[0][0]) if len(keys) == 1 else ""
-        return Table(name, columns, tuple(map(quoted, columns)), place, number)
+        expressions = tuple(_expression(str(column), str(kind)) for column, kind, _ in info)
+        return Table(name, columns, expressions, place, number)
 
     def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         return self._connection.execute(sql, values).fetchall()
@@ -169,13 +200,14 @@ class SqliteTables:
 
     def belonging(self, table: Table, column: str, value: Any) -> Iterator[Cells]:
         """Give the rows with one value, any number of them, by pages."""
-        return self._pages(table, f"{quoted(column)} IS ?", (value,))
+        return self._pages(table, f"{quoted(column)} IS {_mark(value)}", (value,))
 
     def matching(self, table: Table, column: str, values: Sequence[Any]) -> list[Cells]:
         """Give the rows with one of some values."""
+        marks = ", ".join(_mark(value) for value in values)
         rows, reason = self._page(
             f"SELECT {', '.join(table.expressions)} FROM {quoted(table.name)} "
-            f"WHERE {quoted(column)} IN ({', '.join('?' * len(values))}) ORDER BY {table.place}",
+            f"WHERE {quoted(column)} IN ({marks}) ORDER BY {table.place or 1}",
             values,
         )
         if reason is not None:
@@ -203,7 +235,7 @@ class SqliteTables:
         columns = ", ".join((place, *table.expressions))
         after: tuple[Any, ...] = ()
         while True:
-            conditions = [condition, f"{place} > ?" if after else ""]
+            conditions = [condition, f"{place} > {_mark(after[0])}" if after else ""]
             where = " AND ".join(f"({c})" for c in conditions if c)
             sql = (
                 f"SELECT {columns} FROM {quoted(table.name)} "
@@ -222,15 +254,15 @@ class SqliteTables:
         """Give a page, or what of it comes before the first broken place, and the reason."""
         rows: list[tuple[Any, ...]] = []
         try:
-            for row in self._connection.execute(sql, values):
+            for row in self._connection.execute(sql, [*map(_bound, values)]):
                 rows.append(row)
-        except sqlite3.Error as exc:
+        except _ERRORS as exc:
             return rows, _reason(exc)
         return rows, None
 
     def repeated(self, table: Table, column: str) -> set[str]:
         """Give the UUIDs that stand in several rows."""
-        text = _CANONICAL.format(column=quoted(column))
+        text = _CANONICAL.format(table.expressions[table.columns.index(column)])
         sql = f"SELECT {text} FROM {quoted(table.name)} GROUP BY 1 HAVING count(*) > 1"
         return {value for (value,) in self._safely(sql) if value is not None}
 
@@ -243,9 +275,15 @@ class SqliteTables:
     def _safely(self, sql: str) -> list[tuple[Any, ...]]:
         return self._page(sql, ())[0]
 
-    def was_changed(self) -> bool:
-        """Tell whether somebody wrote to the file since it was opened."""
-        return self._signature() != self._begun
+    def doubts(self) -> Iterator[str]:
+        """Give the reasons why there may be more, or other, rows than were read."""
+        if self._signature() != self._begun:
+            yield "was written to while it was read; import it again"
+        # A page that says that it holds less than it does is read without an error.
+        for (flaw,) in self._safely("PRAGMA quick_check(100)"):
+            if flaw != "ok" and not str(flaw).startswith(_RULES_BROKEN):
+                yield f"the database is damaged, rows may be missing: {' '.join(str(flaw).split())}"
+                return
 
     def _signature(self) -> list[tuple[int, int] | None]:
         found: list[tuple[int, int] | None] = []
@@ -257,6 +295,31 @@ class SqliteTables:
             else:
                 found.append((status.st_size, status.st_mtime_ns))
         return found
+
+
+def _is_no_text(value: Any) -> bool:
+    return isinstance(value, str) and not value.isascii() and _NO_TEXT.search(value) is not None
+
+
+def _mark(value: Any) -> str:
+    """Give the place of a value in SQL; text that is no UTF-8 can be bound as bytes only."""
+    return "CAST(? AS TEXT)" if _is_no_text(value) else "?"
+
+
+def _bound(value: Any) -> Any:
+    return value.encode("utf-8", "surrogateescape") if _is_no_text(value) else value
+
+
+def _expression(column: str, kind: str) -> str:
+    """Ask for a column as its writer wrote it.
+
+    SQLite takes the type UUID for a number's, and makes one of 32 digits that are all decimal: it
+    drops their zeros.
+    """
+    name = quoted(column)
+    if kind.upper() != "UUID":
+        return name
+    return f"CASE typeof({name}) WHEN 'integer' THEN printf('%032d', {name}) ELSE {name} END"
 
 
 def _no_parent(table: Table, column: str, parent: Table, key: str) -> str:

@@ -1,10 +1,12 @@
-"""A builder of trees as DynoAI left them, and a store to import them into."""
+"""Builders of what older tools left, and a store to import it into."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +167,133 @@ def target(tmp_path: Path) -> Iterator[Store]:
     with Store.open(tmp_path / "target.db") as store:
         yield store
         assert store.check() == []
+
+
+CHIFFON_SCHEMA = """
+CREATE TABLE tasks (
+    task_id UUID NOT NULL, project_id UUID, request_text VARCHAR NOT NULL, created_by VARCHAR(255),
+    status VARCHAR(50) NOT NULL, created_at DATETIME NOT NULL, approved_at DATETIME,
+    completed_at DATETIME, estimated_resources JSON, actual_resources JSON, external_ai_used JSON,
+    error_message VARCHAR, PRIMARY KEY (task_id)
+);
+CREATE INDEX ix_tasks_created_at ON tasks (created_at);
+CREATE TABLE execution_logs (
+    log_id UUID NOT NULL, task_id UUID NOT NULL, step_number INTEGER NOT NULL,
+    agent_type VARCHAR(50) NOT NULL, action VARCHAR NOT NULL, status VARCHAR(50) NOT NULL,
+    duration_ms INTEGER, output_summary VARCHAR, output_full JSON, timestamp DATETIME NOT NULL,
+    PRIMARY KEY (log_id), FOREIGN KEY(task_id) REFERENCES tasks (task_id)
+);
+CREATE INDEX ix_execution_logs_task_id ON execution_logs (task_id);
+"""
+HAIA_SCHEMA = """
+CREATE TABLE conversations (
+    id INTEGER NOT NULL, created_at DATETIME NOT NULL, updated_at DATETIME NOT NULL,
+    PRIMARY KEY (id)
+);
+CREATE TABLE messages (
+    id INTEGER NOT NULL, conversation_id INTEGER NOT NULL, role VARCHAR(20) NOT NULL,
+    content TEXT NOT NULL, created_at DATETIME NOT NULL, PRIMARY KEY (id),
+    FOREIGN KEY(conversation_id) REFERENCES conversations (id) ON DELETE CASCADE
+);
+CREATE INDEX ix_messages_conversation_id ON messages (conversation_id);
+CREATE INDEX ix_messages_conversation_created ON messages (conversation_id, created_at);
+"""
+
+
+class OldDatabase:
+    """A database of an older tool in the real schema, with rows of one's own.
+
+    :ivar path: the file; it is whole on disk after each call.
+    """
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.run(schema)
+
+    def run(self, script: str) -> None:
+        """Run statements."""
+        with closing(sqlite3.connect(self.path)) as connection:
+            connection.executescript(script)
+
+    def add(self, table: str, *rows: dict[str, Any]) -> None:
+        """Insert rows; what the schema would not let in is let in."""
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            for row in rows:
+                names = ", ".join(row)
+                marks = ", ".join("?" * len(row))
+                connection.execute(
+                    f"INSERT INTO {table} ({names}) VALUES ({marks})", [*row.values()]
+                )
+
+    def task(self, number: int, **changes: Any) -> dict[str, Any]:
+        """Give a row of ``tasks`` as Chiffon wrote it; a change of ... leaves the column out."""
+        row = {
+            "task_id": f"{number:032x}",
+            "project_id": None,
+            "request_text": f"Deploy {number}",
+            "created_by": "user@example.com",
+            "status": "completed",
+            "created_at": "2026-01-20 03:38:36.291404",
+            "approved_at": "2026-01-20 02:38:36.291404",
+            "completed_at": "2026-01-20 02:33:36",
+            "estimated_resources": '{"duration_seconds": 600, "gpu_vram_mb": 2048}',
+            "actual_resources": "null",
+            "external_ai_used": None,
+            "error_message": None,
+        }
+        return {k: v for k, v in (row | changes).items() if v is not ...}
+
+    def step(self, number: int, task: Any, **changes: Any) -> dict[str, Any]:
+        """Give a row of ``execution_logs``; a change of ... leaves the column out."""
+        row = {
+            "log_id": f"{0xABC << 64 | number:032x}",
+            "task_id": f"{task:032x}" if isinstance(task, int) else task,
+            "step_number": number,
+            "agent_type": "infra",
+            "action": "Check the environment",
+            "status": "completed",
+            "duration_ms": 1200,
+            "output_summary": "All systems operational",
+            "output_full": '{"lines": [1, 2]}',
+            "timestamp": "2026-01-20 03:38:41.291404",
+        }
+        return {k: v for k, v in (row | changes).items() if v is not ...}
+
+    def talk(self, number: int, **changes: Any) -> dict[str, Any]:
+        """Give a row of ``conversations``."""
+        times = {
+            "created_at": "2026-01-20 10:00:00.000000",
+            "updated_at": "2026-01-20 10:05:00.000000",
+        }
+        return {"id": number, **times, **changes}
+
+    def message(self, number: int, talk: Any, **changes: Any) -> dict[str, Any]:
+        """Give a row of ``messages``."""
+        row = {
+            "id": number,
+            "conversation_id": talk,
+            "role": "assistant" if number % 2 == 0 else "user",
+            "content": f"Frage {number}: naïve café ✅",
+            "created_at": f"2026-01-20 10:01:{number % 60:02}.{number:06}",
+        }
+        return row | changes
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        """Give what lies in the file's directory: content and time by name."""
+        return {
+            p.name: (p.read_bytes(), p.stat().st_mtime_ns)
+            for p in sorted(self.path.parent.iterdir())
+        }
+
+
+@pytest.fixture
+def chiffon(tmp_path: Path) -> OldDatabase:
+    """Give an empty database of Chiffon."""
+    return OldDatabase(tmp_path / "old" / "agents.data", CHIFFON_SCHEMA)
+
+
+@pytest.fixture
+def haia(tmp_path: Path) -> OldDatabase:
+    """Give an empty database of Haia."""
+    return OldDatabase(tmp_path / "old" / "haia.db", HAIA_SCHEMA)
