@@ -13,7 +13,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from dynostore.errors import InvalidValue
-from dynostore.fields import JsonField, UtcTimeField, time_text
+from dynostore.fields import (
+    FlagField,
+    JsonField,
+    RealField,
+    StringField,
+    TextField,
+    UtcTimeField,
+    WholeNumberField,
+    time_text,
+)
 from dynostore.models.base import Record, checked, key_field
 
 Existing = Literal["merge", "skip", "update"]
@@ -49,6 +58,19 @@ class WholeRow:
         scalars = _shape_of(self.model).scalars
         checked(self.model, {column: self.values[column] for column in scalars})
 
+    def normalise(self) -> None:
+        """Give the values the one form in which the store will give them back.
+
+        :raises InvalidValue: names the first column whose value breaks a rule.
+        """
+        for column, check in _shape_of(self.model).normalising:
+            if (value := self.values[column]) is not None:
+                try:
+                    self.values[column] = check(value)
+                except ValueError as exc:
+                    raise InvalidValue(column, str(exc)) from None
+        self.key = self.values[_shape_of(self.model).key]
+
     def as_record(self) -> Record:
         """Give it as the record that a repository takes."""
         # Without defaults, which would all be replaced. Setting one attribute after the other costs
@@ -83,10 +105,28 @@ class _Shape:
         self.fields = tuple(field.name for field in meta.columns.values())
         self.scalars = tuple(c for c, f in meta.columns.items() if not isinstance(f, JsonField))
         self.key = key_field(model).column_name
+        # A plan gets its defaults, a UUID its dashes, a number of a step becomes text.
+        self.normalising = [
+            (column, field.check)
+            for column, field in meta.columns.items()
+            if type(getattr(field, "rel_field", field)) not in _UNCHANGED
+        ]
         # Neither the key nor the parent of a row can differ between two versions of it; what it may
         # or may not refer to can.
         fixed = {self.key, *(field.column_name for field in meta.refs if not field.null)}
         self.imaged = tuple(column for column in self.columns if column not in fixed)
+
+
+_UNCHANGED = (
+    TextField,
+    StringField,
+    WholeNumberField,
+    RealField,
+    FlagField,
+    UtcTimeField,
+    JsonField,
+)
+"""Types whose checked value equals what was given."""
 
 
 @functools.cache

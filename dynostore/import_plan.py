@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dynostore.errors import InvalidValue
@@ -35,6 +35,7 @@ class ImportItem:
 
     :ivar import_id: the key of its row in ``imports``: by kind, table and key, so that a directory
         may move.
+    :ivar read: the whole source that it was found in, and how it was read: ``root``, ``timezone``.
     """
 
     source: SourceRecord
@@ -42,6 +43,7 @@ class ImportItem:
     children: list[WholeRow]
     import_id: str
     kind: str
+    read: Mapping[str, str]
 
     @property
     def rows(self) -> list[WholeRow]:
@@ -49,24 +51,30 @@ class ImportItem:
         return [self.row, *self.children]
 
 
-def as_item(source: SourceRecord, kind: str) -> ImportItem:
+def as_item(source: SourceRecord, kind: str, read: Mapping[str, str]) -> ImportItem:
     """Give a record as rows, with its key and other plain values checked.
 
     The rest is checked when it is to be written.
 
     :param kind: the reader's.
+    :param read: see :class:`ImportItem`.
 
     :raises InvalidValue: names the first column whose value the store cannot hold.
     """
     row = whole_row(source.model, source.values)
     row.check_scalars()
     children = [whole_row(model, values) for model, values in source.children]
-    return ImportItem(source, row, children, import_id_of(kind, row.table, row.key), kind)
+    row.normalise()
+    for child in children:
+        child.normalise()
+    identity = import_id_of(kind, source.origin, row.table, row.key)
+    return ImportItem(source, row, children, identity, kind, read)
 
 
-def import_id_of(kind: str, table: str, key: Any) -> str:
+def import_id_of(kind: str, origin: str, table: str, key: Any) -> str:
     """Give the key in ``imports`` of a record."""
-    return derived_id("imports", kind, f"{table}\x1f{key}")
+    name = f"{table}\x1f{key}"
+    return derived_id("imports", kind, f"{origin}\x1f{name}" if origin else name)
 
 
 @dataclasses.dataclass(slots=True)
@@ -124,7 +132,7 @@ class Plan:
             record_table=self.item.row.table,
             record_key=str(self.item.row.key),
             content_hash=source.content_hash,
-            image=image_of(self.base[0], self.base[1:]),
+            image=image_of(self.base[0], self.base[1:]) | {"read": self.item.read},
             status="kept" if self.kept else self.outcome,
             reason=self.reason,
             imported_at=utc_now(),
@@ -201,7 +209,10 @@ def refuse_orphans(
                 key = row.values[field.column_name]
                 if key is None or (parent, key) in own or (parent, key) in accepted:
                     continue
-                identity = import_id_of(plan.item.kind, parent._meta.table_name, key)
+                item = plan.item
+                identity = import_id_of(
+                    item.kind, item.source.origin, str(parent._meta.table_name), key
+                )
                 if is_met(identity) or _is_stored(imports, parent, key):
                     continue
                 plan.refuse(

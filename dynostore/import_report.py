@@ -101,6 +101,8 @@ class ImportReport:
     :ivar warnings: what is in the store and yet not as one would expect, such as a checksum that
         does not match.
     :ivar differences: where reading back from the store gave something else than was written.
+    :ivar archived: how many files were moved to the archive.
+    :ivar not_archived: which records' files were not, and why.
     :ivar seconds: how long it took.
     """
 
@@ -116,6 +118,8 @@ class ImportReport:
     warnings: Log[Remark] = dataclasses.field(default_factory=Log)
     differences: Log[Remark] = dataclasses.field(default_factory=Log)
     kept: int = 0
+    archived: int = 0
+    not_archived: Log[Remark] = dataclasses.field(default_factory=Log)
     seconds: float = 0.0
 
     def add(self, entry: Entry) -> None:
@@ -130,9 +134,12 @@ class ImportReport:
 
     @property
     def exit_code(self) -> int:
-        """3 where something is invalid, was kept back or reads back differently; else 0."""
-        incomplete = self.records.invalid or self.files.invalid or self.kept or self.differences
-        return 3 if incomplete else 0
+        """Give 3 where anything was left out, else 0.
+
+        That is: invalid, kept back, read back differently, or not moved to the archive.
+        """
+        incomplete = self.records.invalid or self.files.invalid or self.kept
+        return 3 if incomplete or self.differences or self.not_archived else 0
 
     def to_json(self) -> dict[str, Any]:
         """Give the whole report by stable names; ``ok`` is whether the exit code is 0."""
@@ -141,6 +148,7 @@ class ImportReport:
             "items": [entry.to_json() for entry in self.entries],
             "warnings": [remark.to_json() for remark in self.warnings],
             "differences": [remark.to_json() for remark in self.differences],
+            "not_archived": [remark.to_json() for remark in self.not_archived],
         }
 
     def numbers_to_json(self) -> dict[str, Any]:
@@ -157,5 +165,6 @@ class ImportReport:
             "files": self.files.to_json(),
             "kinds": {kind: counts.to_json() for kind, counts in self.kinds.items()},
             "kept": self.kept,
+            "archived": self.archived,
             "seconds": round(self.seconds, 3),
         }

@@ -7,12 +7,14 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from dynostore import errors
+from dynostore.database import PostgresServer, StoreDatabase
 from dynostore.legacy import Reader
 from dynostore.legacy.source_tree import shown
-from dynostore.urls import mask, sqlite_path
+from dynostore.urls import is_postgres, mask, postgres_parameters, sqlite_path
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _MASK = "***"
@@ -119,6 +121,28 @@ def choose_readers(source: Source, kind: str, readers: Sequence[Reader]) -> list
             hint=f"dynostore import --kind {readers[0].kind} {source.shown}",
         )
     return found
+
+
+def refuse_itself(source: Source, database: StoreDatabase) -> None:
+    """Refuse a source that is the store which it would go to.
+
+    :raises ConfigError: it is.
+    """
+    if isinstance(database, PostgresServer):
+        is_same = is_postgres(source.root) and _is_same_database(source.root, database.url)
+    else:
+        is_same = not source.is_url and _is_same_file(source.root, database.path)
+    if is_same:
+        raise errors.ConfigError(f"{source.shown}: is the store itself")
+
+
+def _is_same_file(one: str, other: Path) -> bool:
+    return other.exists() and os.path.samefile(one, other)
+
+
+def _is_same_database(one: str, other: str) -> bool:
+    first, second = postgres_parameters(one), postgres_parameters(other)
+    return all(first.get(name) == second.get(name) for name in ("host", "port", "dbname"))
 
 
 def count_files(root: str) -> int:

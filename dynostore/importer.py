@@ -10,18 +10,27 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import get_args
 
 from dynostore import errors
+from dynostore.import_archive import archive_source, finish_interrupted, require_archive
 from dynostore.import_ledger import Ledger, opened_ledger
 from dynostore.import_merge import Existing
 from dynostore.import_notes import InvalidNotes
-from dynostore.import_plan import ImportItem, Plan, Planner, as_item, refuse_orphans
+from dynostore.import_plan import ImportItem, Plan, Planner, refuse_orphans
+from dynostore.import_reading import Reading, entry_of, name_of
 from dynostore.import_report import Counts, Entry, ImportReport, Remark
-from dynostore.import_source import Source, choose_readers, count_files, find_source
+from dynostore.import_source import (
+    Source,
+    choose_readers,
+    count_files,
+    find_source,
+    refuse_itself,
+)
 from dynostore.import_writer import BatchWriter
-from dynostore.legacy import READERS, Counting, Finding, Reader, ReadOptions, SourceRecord
-from dynostore.legacy.source_json import printable
+from dynostore.legacy import READERS, Counting, Reader, ReadOptions
+from dynostore.legacy.source_tree import shown
 from dynostore.store import Store
 
 Progress = Callable[[int, int | None], None]
@@ -39,6 +48,7 @@ def import_from(
     dry_run: bool = False,
     existing: Existing = "merge",
     options: ReadOptions | None = None,
+    archive: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> ImportReport:
     """Take over all records of an older tool, and say what became of each file.
@@ -58,10 +68,15 @@ def import_from(
         stays as it is in the store, and is named in the report. ``update``: the source's value
         wins. ``skip``: leave such a record alone.
     :param options: what the source does not say, such as the zone of its times.
+    :param archive: a directory to which each file is moved of which all is in the store: compared
+        with it once more, copied, compared, then removed; below it stands the same tree. The
+        ``storage_path`` of a run's files follows. May be interrupted anywhere and repeated. What
+        was left where it is, is in the report with the reason. A dry run moves nothing.
     :param progress: called after each batch with what is done, and the total where it is known:
         of files for a directory, else of records.
     :raises SourceNotFound: nothing is there, or nothing that a reader knows.
-    :raises ConfigError: an unknown kind or way.
+    :raises ConfigError: an unknown kind or way, or the source is the store itself.
+    :raises StoreUnwritable: the archive cannot be written.
     :raises DynostoreError: the store failed; the batches before are in it.
     """
     if existing not in get_args(Existing):
@@ -71,23 +86,44 @@ def import_from(
     if store is None and not dry_run:
         raise errors.ConfigError("an import needs a store; only a dry run does without one")
     started_s = time.monotonic()
-    found = find_source(source)
-    readers = choose_readers(found, kind, READERS)
     options = options or ReadOptions()
+    if dry_run:
+        archive = None
+    if archive is not None and store is not None:
+        finish_interrupted(store, Path(os.path.realpath(archive)))
+    try:
+        found, readers = _find(source, store, kind)
+    except errors.SourceNotFound:
+        if archive is not None and os.path.isdir(archive):
+            # All of it was moved there, and the program ended before it could say so.
+            return ImportReport(shown(os.path.realpath(source)), "", existing=existing)
+        raise
+    directory = None if archive is None else require_archive(found, archive)
     report = ImportReport(
         found.shown,
         ", ".join(reader.kind for reader in readers),
         dry_run=dry_run,
         existing=existing,
-        timezone=str(options.timezone or "local"),
+        timezone=name_of(options),
         kinds={reader.kind: Counts() for reader in readers},
     )
     with opened_ledger() as ledger:
         run = _Import(found, readers, store, report, ledger, existing)
         with found.hiding():
             run.run(options, progress)
+    if directory is not None and store is not None:
+        archive_source(found, [*report.kinds], store, directory, options, report)
     report.seconds = time.monotonic() - started_s
     return report
+
+
+def _find(
+    given: str | os.PathLike[str], store: Store | None, kind: str
+) -> tuple[Source, list[Reader]]:
+    source = find_source(given)
+    if store is not None:
+        refuse_itself(source, store.database)
+    return source, choose_readers(source, kind, READERS)
 
 
 class _Import:
@@ -118,14 +154,19 @@ class _Import:
     def run(self, options: ReadOptions, progress: Progress | None) -> None:
         """Take over what each of the readers finds."""
         tell = self._telling(progress)
+        reading = Reading(
+            self._source,
+            self._ledger,
+            options,
+            several=len(self._readers) > 1,
+            warn=lambda path, text: self._report.warnings.append(Remark(path, text)),
+        )
         for place, reader in enumerate(self._readers):
-            for batch in _batches(self._checked(place, reader, options)):
+            for batch in _batches(reading.read(place, reader)):
                 self._take(batch)
                 tell()
-        if len(self._readers) > 1:
-            lone = (_entry_of(*said) for said in self._ledger.unclaimed_files())
-            for batch in _batches(lone):
-                self._take(batch)
+        for batch in _batches(entry_of(*said) for said in self._ledger.unclaimed_files()):
+            self._take(batch)
         if self._notes is not None:
             for reader in self._readers:
                 self._notes.forget_outdated(reader.kind)
@@ -166,64 +207,6 @@ class _Import:
     def _is_met_before(self, plans: Iterable[Plan]) -> Callable[[str], bool]:
         batch = {plan.item.import_id for plan in plans}
         return lambda identity: identity not in batch and self._ledger.is_claimed(identity)
-
-    def _checked(
-        self, place: int, reader: Reader, options: ReadOptions
-    ) -> Iterator[ImportItem | Entry]:
-        """Give what a reader finds, records checked at the door; each key once, the first wins."""
-        hide, is_one_of_several = self._source.hide, len(self._readers) > 1
-        for found in reader.read(self._source.root, options):
-            if isinstance(found, Finding):
-                found.path, found.reason = hide(found.path), hide(found.reason)
-                if is_one_of_several and not found.is_record:
-                    self._ledger.set_aside(place, reader.kind, found)
-                    continue
-                if is_one_of_several:
-                    self._ledger.own(reader.kind, found.path)
-                yield _entry_of(reader.kind, found)
-                continue
-            found.path, found.place = hide(found.path), hide(found.place)
-            if is_one_of_several:
-                self._ledger.own(reader.kind, self._source.path_of(found.place))
-            try:
-                item = as_item(found, reader.kind)
-            except errors.InvalidValue as exc:
-                yield _invalid(found, reader.kind, exc.message)
-                continue
-            first = self._ledger.claim(item.import_id, found.path)
-            if first is not None:
-                reason = (
-                    f"has the id {item.row.key!r} of {first}, which was taken; {found.path} was not"
-                )
-                yield _invalid(found, reader.kind, reason)
-                continue
-            for warning in found.warnings:
-                self._report.warnings.append(Remark(found.path, hide(warning)))
-            yield item
-
-
-def _entry_of(kind: str, finding: Finding) -> Entry:
-    return Entry(
-        path=finding.path,
-        outcome=finding.outcome,
-        reason=printable(finding.reason),
-        is_record=finding.is_record,
-        files=finding.files,
-        key=finding.key,
-        kind=kind,
-    )
-
-
-def _invalid(source: SourceRecord, kind: str, reason: str) -> Entry:
-    return Entry(
-        path=source.path,
-        outcome="invalid",
-        reason=printable(reason),
-        files=source.files,
-        table=str(source.model._meta.table_name),
-        key=source.key if isinstance(source.key, str) else None,
-        kind=kind,
-    )
 
 
 def _batches(

@@ -34,6 +34,8 @@ _REMARKS_SHOWN = 20
         "dynostore import old/runs --report report.json",
         "dynostore import old/runs --update            # where both changed, the source wins",
         "dynostore import .taskforce --timezone Europe/Berlin",
+        "dynostore import laptop.db                    # another store",
+        "dynostore import old/runs --archive old/done  # when all is verified, move it away",
     ),
 )
 @click.argument("source", type=click.Path())
@@ -53,6 +55,12 @@ _REMARKS_SHOWN = 20
     metavar="ZONE",
     help="Where times without a zone were written, as Europe/Berlin; this machine's by default.",
 )
+@click.option(
+    "--archive",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Move each file of which all is in the store to the same tree below DIR.",
+)
 @click.option("--report", type=report_path, metavar="FILE", help="Write all outcomes, as JSON.")
 @click.pass_obj
 def import_(
@@ -63,6 +71,7 @@ def import_(
     skip_existing: bool,
     update: bool,
     timezone: dt.tzinfo | None,
+    archive: str | None,
     report: Path | None,
 ) -> int:
     """Take over what an older tool left behind.
@@ -72,7 +81,8 @@ def import_(
     updated where it was not edited here since. Where both changed, the store's value stays and the
     difference is reported.
 
-    Exits with 3 when something is invalid or was kept back; --dry-run exits as the real one would.
+    Exits with 3 when something is invalid, was kept back or could not be archived; --dry-run exits
+    as the real one would, and archives nothing.
     """
     if skip_existing and update:
         raise click.UsageError("--skip-existing and --update exclude each other")
@@ -85,6 +95,7 @@ def import_(
             dry_run=dry_run,
             existing=existing,
             options=ReadOptions(timezone=timezone),
+            archive=archive,
             progress=None if show is None else functools.partial(show, "taken over"),
         )
     if report:
@@ -129,6 +140,8 @@ def _print(session: Session, report: ImportReport) -> None:
             print(": ".join(map(as_text, remark)))
     if remarks > _REMARKS_SHOWN:
         session.note(f"and {remarks - _REMARKS_SHOWN} more: --report FILE has all of them")
+    if report.archived:
+        session.note(f"{report.archived:,} files were moved to the archive")
     if len(report.kinds) > 1:
         found = (f"{counts.found:,} of {kind}" for kind, counts in report.kinds.items())
         session.note(f"records of several tools were found: {', '.join(found)}")
@@ -143,6 +156,7 @@ def _document(report: ImportReport) -> dict[str, Any]:
         "items": (entry.to_json() for entry in report.entries),
         "warnings": (remark.to_json() for remark in report.warnings),
         "differences": (remark.to_json() for remark in report.differences),
+        "not_archived": (remark.to_json() for remark in report.not_archived),
     }
 
 
@@ -157,6 +171,8 @@ def _remarks(report: ImportReport) -> Iterator[tuple[str, str, str | None]]:
         if entry.kept:
             columns = ", ".join(entry.kept)
             yield "kept", entry.path, f"changed here and in the source; ours stays: {columns}"
+    for remark in report.not_archived:
+        yield "not archived", remark.path, remark.message
     for warning in report.warnings:
         yield "warning", warning.path, warning.message
     for entry in report.entries:

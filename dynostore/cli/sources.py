@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import click
 
 from dynostore.cli._options import examples, in_utc, paged
-from dynostore.cli._output import print_page
+from dynostore.cli._output import print_item, print_items, print_page, progress
 from dynostore.cli._session import Group, Session
-from dynostore.cli._tables import Column
+from dynostore.cli._tables import Column, print_table
 from dynostore.models.imports import STATUSES
 
 _COLUMNS = (
@@ -19,6 +21,21 @@ _COLUMNS = (
     Column("source_path", "path"),
     Column("content_hash", "hash"),
     Column("reason"),
+)
+_COMPARED = (
+    Column("source", whole=True),
+    Column("kind"),
+    Column("status", whole=True),
+    Column("records"),
+    Column("equal"),
+    Column("reason"),
+)
+_DIFFERENCES = (
+    Column("table"),
+    Column("key", whole=True),
+    Column("field"),
+    Column("reason"),
+    Column("path"),
 )
 
 
@@ -59,3 +76,63 @@ def list_(
             kind=kind,
             status=status,
         )
+
+
+@sources.command("show", epilog=examples("dynostore sources show 0192f"))
+@click.argument("import_id", metavar="ID")
+@in_utc
+@click.pass_obj
+def show(session: Session, import_id: str, utc: bool) -> None:
+    """Show one record that an import has read: from where, when, with which hash.
+
+    As JSON also what the source said, which is what the next import compares with. ID is that of
+    the row, as --json lists it, or its beginning.
+    """
+    with session.store() as store:
+        row = store.imports.get(store.imports.resolve(import_id))
+        values = row.values()
+        shown = {name: value for name, value in values.items() if name != "image"}
+        shown |= (row.image or {}).get("read") or {}
+        print_item(session, values, fields=shown, utc=utc)
+
+
+@sources.command(
+    "verify",
+    epilog=examples(
+        "dynostore sources verify",
+        "dynostore sources verify old/runs",
+        "dynostore sources verify redis://:PASSWORD@host:6379/0",
+    ),
+)
+@click.argument("source", nargs=-1)
+@click.pass_obj
+def verify(session: Session, source: tuple[str, ...]) -> int:
+    """Compare sources that still exist with the store again, in full.
+
+    SOURCE is a directory, a file or a URL; by default all that anything was taken over from. A
+    server that needs a password must be named, since the store does not keep it. What was edited
+    here since differs, too.
+
+    Exits with 7 when something differs, with 1 when a source could not be read.
+    """
+    from dynostore.import_verify import verify_sources
+
+    with session.store() as store, progress(session) as draw:
+        tell = None if draw is None else functools.partial(draw, "compared")
+        report = verify_sources(store, source, progress=tell)
+    if session.json:
+        print_items(
+            session,
+            (found.to_json() for found in report.differences),
+            (),
+            ok=report.exit_code == 0,
+            sources=[found.to_json() for found in report.sources],
+            exit_code=report.exit_code,
+            seconds=round(report.seconds, 3),
+        )
+        return report.exit_code
+    print_table([found.to_json() for found in report.sources], _COMPARED)
+    if report.differences:
+        print()
+        print_table((found.to_json() for found in report.differences), _DIFFERENCES)
+    return report.exit_code

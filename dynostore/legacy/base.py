@@ -43,6 +43,8 @@ class SourceRecord:
         metadata. Nothing may refer to such rows.
     :ivar warnings: what a person should know, although the record is good.
     :ivar weight_bytes: about how much memory it holds.
+    :ivar origin: which of several sources it comes from, where two of them may hold the same key
+        and each its own values; empty where a key means one record, wherever it is found.
     """
 
     model: type[Record]
@@ -57,6 +59,7 @@ class SourceRecord:
     weight_bytes: int = 0
     members: Sequence[str] = ()
     own_keys: frozenset[type[Record]] = frozenset()
+    origin: str = ""
 
 
 @dataclasses.dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from dynostore.legacy.base import SourceRecord
@@ -51,8 +51,13 @@ def build_record(draft: RunDraft) -> SourceRecord:
         content_hash=_content_hash(draft.files),
         files=len(draft.files),
         warnings=draft.warnings,
+        members=[draft.files[draft.head].path, *_others(draft)],
         weight_bytes=read_bytes + _ROW_BYTES * len(draft.files),
     )
+
+
+def _others(draft: RunDraft) -> Iterator[str]:
+    return (facts.path for name, facts in draft.files.items() if name != draft.head)
 
 
 def _content_hash(files: dict[str, FileFacts]) -> str:

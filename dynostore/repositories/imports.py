@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from dynostore import errors
-from dynostore.fields import JsonField, UtcTimeField, UuidField
+from dynostore.fields import JsonField, ReferenceField, UtcTimeField, UuidField
 from dynostore.models.base import Record, key_field
 from dynostore.models.imports import Import
 from dynostore.repositories.base import Page, Refused, Repository, filtered
@@ -73,6 +73,13 @@ class Imports(Protocol):
         """Give why each of these was not taken over, by id, for those that are there."""
         ...
 
+    def sources(self) -> Iterator[tuple[str, str, str]]:
+        """Give each source that something was taken over from: kind, path or URL, zone.
+
+        In no order. Reads every row.
+        """
+        ...
+
     def forget(self, ids: Sequence[str]) -> None:
         """Remove these rows; ids that are not there are passed over. The records stay."""
         ...
@@ -134,6 +141,15 @@ class ImportRepository(Repository):
     def reasons(self, ids: Sequence[str]) -> dict[str, str | None]:
         return dict(self._tuples((Import.id, Import.reason), Import.id, ids))
 
+    def sources(self) -> Iterator[tuple[str, str, str]]:
+        met: set[tuple[str, str, str]] = set()
+        for row in self.stream():
+            read = (row.image or {}).get("read") or {}
+            found = (row.kind, read.get("root") or row.source_path, read.get("timezone") or "local")
+            if row.record_key is not None and found not in met:
+                met.add(found)
+                yield found
+
     def forget(self, ids: Sequence[str]) -> None:
         with self._db.writing():
             for start in range(0, len(ids), _KEYS_PER_QUERY):
@@ -165,7 +181,7 @@ class ImportRepository(Repository):
     def _tuples(self, columns: Sequence[Any], field: Any, values: Sequence[Any]) -> Iterator[Any]:
         converters = [
             (index, column.python_value)
-            for index, column in enumerate(columns)
+            for index, column in enumerate(map(_referred, columns))
             if isinstance(column, UtcTimeField | JsonField | UuidField)
         ]
         # Plain SQL and the driver's own rows: Peewee would make an expression of every key and ask
@@ -182,3 +198,8 @@ class ImportRepository(Repository):
                 for index, convert in converters:
                     values[index] = convert(values[index])
                 yield tuple(values)
+
+
+def _referred(column: Any) -> Any:
+    """Give the key that a reference refers to, whose type is the reference's."""
+    return column.rel_field if isinstance(column, ReferenceField) else column

@@ -175,3 +175,36 @@ def test_sources_lists_what_was_taken_over_from_where(
     assert str(old_runs) in call("sources", "list", "--kind", "dynoai").out
     assert call("--json", "sources", "list", "--kind", "other").items == []
     assert call("sources", "list", "--status", "lost").code == 2
+
+
+def test_sources_are_shown_and_verified_and_moved_away(
+    call: Callable[..., Any], sound_runs: Path, workplace: Path
+) -> None:
+    call("import", str(sound_runs))
+    first = call("--json", "sources", "list").items[0]
+    assert (
+        call("--json", "sources", "show", first["id"]).item["content_hash"] == first["content_hash"]
+    )
+    assert str(sound_runs) in call("sources", "show", first["id"]).out
+    assert call("sources", "verify").code == 0
+    call("runs", "update", first["record_key"], "--current-stage", "mine")
+    done = call("--json", "sources", "verify", str(sound_runs))
+    assert (done.code, json.loads(done.out)["ok"]) == (7, False)
+    found = {(item["key"], item["field"]) for item in done.items}
+    assert (first["record_key"], "current_stage") in found
+    assert "current_stage" in call("sources", "verify").out
+    moved = call("import", str(sound_runs), "--archive", "done")
+    assert (moved.code, "files were moved to the archive" in moved.err) == (0, True)
+    assert [path.name for path in sound_runs.rglob("*") if path.is_file()] == ["index.json"]
+    assert call("import", str(sound_runs), "--archive", "done").code == 0
+
+
+def test_a_zone_that_there_is_not_is_a_usage_error(
+    call: Callable[..., Any], old_runs: Path
+) -> None:
+    done = call("--json", "import", "old_runs", "--timezone", "Mars/Olympus")
+    assert (done.code, done.error["code"]) == (2, "usage")
+    document = json.loads(
+        call("--json", "import", "old_runs", "--timezone", "Europe/Berlin", "--dry-run").out
+    )
+    assert document["timezone"] == "Europe/Berlin"

@@ -37,6 +37,7 @@ LAYERS = (
 )
 # Parts of what would be one module if it were short.
 PARTS = {
+    "dynostore.migration_steps": "dynostore.config",
     "dynostore.urls": "dynostore.config",
     "dynostore.aio_database": "dynostore.aio",
     "dynostore.aio_postgres": "dynostore.aio",
@@ -45,13 +46,16 @@ PARTS = {
     "dynostore.schema_fields": "dynostore.schemas",
     "dynostore.migration_runner": "dynostore.migrator",
     "dynostore.sqlite_dependents": "dynostore.migrator",
+    "dynostore.import_archive": "dynostore.importer",
     "dynostore.import_ledger": "dynostore.importer",
     "dynostore.import_keys": "dynostore.importer",
     "dynostore.import_merge": "dynostore.importer",
     "dynostore.import_notes": "dynostore.importer",
     "dynostore.import_plan": "dynostore.importer",
+    "dynostore.import_reading": "dynostore.importer",
     "dynostore.import_report": "dynostore.importer",
     "dynostore.import_source": "dynostore.importer",
+    "dynostore.import_verify": "dynostore.importer",
     "dynostore.import_writer": "dynostore.importer",
 }
 # The readers know the records and nothing of the store that these will go to.

@@ -1,0 +1,224 @@
+"""Moving what was taken over to an archive, interrupted anywhere, and comparing sources again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynostore import Store, errors
+from dynostore.import_archive import JOURNAL
+from dynostore.import_verify import verify_sources
+from dynostore.importer import import_from
+
+_ARCHIVE_KILLED = """
+import os, sys
+from dynostore import Store, import_archive
+from dynostore.importer import import_from
+left = int(sys.argv[4])
+def counted(name):
+    real = getattr(os, name)
+    def call(*args, **kwargs):
+        global left
+        left -= 1
+        if left == 0:
+            os._exit(9)
+        return real(*args, **kwargs)
+    setattr(os, name, call)
+for name in ("fsync", "replace", "unlink", "rmdir"):
+    counted(name)
+def statement(sql):
+    global left
+    left -= 1
+    if left == 0:
+        os._exit(9)
+with Store.open(sys.argv[2]) as store:
+    import_from(sys.argv[1], store)
+    with store.database.reading():
+        store.database.connection().set_trace_callback(statement)
+    import_from(sys.argv[1], store, archive=sys.argv[3])
+    store.database.connection().set_trace_callback(None)
+print(left)
+"""
+
+
+def files_below(root: Path) -> dict[str, bytes]:
+    """Give the content of all files below a directory by their paths."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def storage_paths(store: Store) -> set[str]:
+    return {
+        str(file.storage_path) for run in store.runs.stream() for file in store.runs.files(run.id)
+    }
+
+
+def test_what_was_taken_over_moves_and_the_store_follows(
+    tree: Any, store: Store, tmp_path: Path
+) -> None:
+    tree.add_all()
+    before = files_below(tree.root)
+    archive = tmp_path / "archive"
+    report = import_from(tree.root, store, archive=archive)
+    left, moved = files_below(tree.root), files_below(archive)
+    assert {**left, **moved} == before
+    assert left.keys() == {
+        "runs/index.json",
+        "outputs/._manifest_x8.tmp",
+        f"outputs/{tree.uuids[7]}/manifest.json",
+    }
+    assert (report.archived, len(report.not_archived)) == (len(moved), 0)
+    assert all(
+        os.path.isfile(path) and path.startswith(str(archive)) for path in storage_paths(store)
+    )
+    assert report.exit_code == 3  # the broken one is still to be looked at
+    again = import_from(archive, store)
+    assert (again.records.same, again.records.found) == (5, 5)
+    compared = verify_sources(store)
+    assert (compared.exit_code, [s.records for s in compared.sources]) == (0, [5])
+    assert not list(tree.root.glob("runs/run_a"))
+
+
+def test_what_is_not_all_in_the_store_stays_where_it_is(
+    tree: Any, store: Store, tmp_path: Path
+) -> None:
+    for run in ("run_a", "run_b", "run_c"):
+        tree.add_a(run, current_stage="load")
+    import_from(tree.root, store)
+    for run in ("run_b", "run_c"):
+        store.runs.update(run, current_stage="mine")
+    tree.add_a("run_c", current_stage="theirs")
+    report = import_from(tree.root, store, archive=tmp_path / "archive")
+    # The second was only edited here, after all of it had been taken over.
+    assert [r.path for r in report.not_archived] == ["runs/run_c"]
+    assert "runs run_c" in report.not_archived[0].message
+    assert report.exit_code == 3
+    assert [path.name for path in (tree.root / "runs").iterdir()] == ["run_c"]
+
+
+def test_another_file_in_the_archive_is_never_overwritten(
+    tree: Any, target: Store, tmp_path: Path
+) -> None:
+    tree.add_a("run_a")
+    other = tmp_path / "archive/runs/run_a/output/VE.csv"
+    other.parent.mkdir(parents=True)
+    other.write_text("precious")
+    report = import_from(tree.root, target, archive=tmp_path / "archive")
+    assert "is another file" in report.not_archived[0].message
+    assert (other.read_text(), report.archived) == ("precious", 0)
+    assert len(files_below(tree.root)) == 2
+    assert storage_paths(target) == {str(tree.root / "runs/run_a/output/VE.csv")}
+
+
+def test_the_archive_lies_beside_the_source(tree: Any, target: Store, tmp_path: Path) -> None:
+    tree.add_a()
+    for archive in (tree.root, tree.root / "below", tmp_path):
+        with pytest.raises(errors.ConfigError, match="beside the source"):
+            import_from(tree.root, target, archive=archive)
+
+
+def test_a_dry_run_moves_nothing(tree: Any, target: Store, tmp_path: Path) -> None:
+    tree.add_a()
+    import_from(tree.root, target, archive=tmp_path / "archive", dry_run=True)
+    assert not (tmp_path / "archive").exists()
+
+
+def killed_and_repeated(tree: Any, tmp_path: Path, start_python: Any, number: int) -> int:
+    """Kill an archiving at its nth step, repeat it, and compare; give how many steps were left."""
+    source, archive, path = tmp_path / "source", tmp_path / "archive", tmp_path / "killed.db"
+    shutil.copytree(tree.root, source)
+    process = start_python(_ARCHIVE_KILLED, source, path, archive, number)
+    out, err = process.communicate()
+    assert err == ""
+    is_killed = process.returncode == 9
+    with Store.open(path) as store:
+        paths = storage_paths(store)
+        assert all(map(os.path.isfile, paths)), number
+        import_from(source, store, archive=archive)
+        assert {**files_below(source), **files_below(archive)} == files_below(tree.root), number
+        assert files_below(source).keys() == {"runs/index.json"}, number
+        paths = storage_paths(store)
+        assert all(p.startswith(str(archive)) and os.path.isfile(p) for p in paths), number
+        assert (store.runs.count(), verify_sources(store).exit_code) == (2, 0), number
+        assert not (archive / JOURNAL).exists()
+    for place in (source, archive):
+        shutil.rmtree(place)
+    for rest in tmp_path.glob("killed.db*"):
+        rest.unlink()
+    return -int(out) if not is_killed else 0
+
+
+def fill(tree: Any) -> None:
+    tree.add_a("run_a")
+    tree.add_b(0)
+    tree.write("runs/index.json", "{}")
+
+
+def test_a_move_that_was_killed_is_completed_by_the_next(
+    tree: Any, tmp_path: Path, start_python: Callable[..., Any]
+) -> None:
+    fill(tree)
+    steps = killed_and_repeated(tree, tmp_path, start_python, 0)
+    assert steps > 30
+    for number in (steps // 3, steps // 2, steps - 4):
+        killed_and_repeated(tree, tmp_path, start_python, number)
+
+
+@pytest.mark.slow
+def test_a_move_killed_at_any_step_is_completed_by_the_next(
+    tree: Any, tmp_path: Path, start_python: Callable[..., Any]
+) -> None:
+    fill(tree)
+    steps = killed_and_repeated(tree, tmp_path, start_python, 0)
+    for number in range(1, steps + 1):
+        killed_and_repeated(tree, tmp_path, start_python, number)
+
+
+def test_differences_are_named_by_key_and_field(tree: Any, store: Store) -> None:
+    tree.add_a("run_a")
+    tree.add_a("run_b")
+    tree.add_a("run_c")
+    import_from(tree.root, store)
+    store.runs.update("run_a", current_stage="mine")
+    store.runs.delete("run_b")
+    tree.write("runs/run_c/output/VE.csv", "changed\n")
+    tree.write("runs/run_d/run_state.json", "{")
+    report = verify_sources(store)
+    assert report.exit_code == 7
+    assert [(s.kind, s.status, s.records, s.equal) for s in report.sources] == [
+        ("dynoai", "different", 4, 0)
+    ]
+    found = {
+        (d.path, d.table, d.key, d.field) for d in report.differences if d.table != "run_files"
+    }
+    assert ("runs/run_a", "runs", "run_a", "current_stage") in found
+    assert ("runs/run_b", "runs", "run_b", None) in found
+    assert ("runs/run_d", None, None, None) in found
+    assert {d.field for d in report.differences if d.table == "run_files"} >= {
+        "size_bytes",
+        "sha256",
+    }
+    before = [row.values() for row in store.imports.stream()]
+    verify_sources(store)
+    assert [row.values() for row in store.imports.stream()] == before
+
+
+def test_a_source_that_is_gone_or_unknown_is_said_so(
+    tree: Any, target: Store, tmp_path: Path
+) -> None:
+    tree.add_a()
+    import_from(tree.root, target)
+    shutil.move(tree.root, tmp_path / "moved")
+    report = verify_sources(target)
+    assert ([s.status for s in report.sources], report.exit_code) == (["gone"], 0)
+    named = verify_sources(target, [tmp_path / "moved"])
+    assert (named.exit_code, [s.status for s in named.sources]) == (7, ["different"])
+    assert {d.field for d in named.differences} == {"storage_path"}
