@@ -22,9 +22,10 @@ from typing import Any
 from dynostore import errors, models
 from dynostore.backup import backup_file
 from dynostore.database import APPLICATION_ID, MemoryDatabase, SqliteFile
+from dynostore.migration_steps import HISTORY_TABLE as HISTORY_TABLE
+from dynostore.migration_steps import directory as directory
+from dynostore.migration_steps import step_names as step_names
 from dynostore.sqlite_dependents import lift_dependents, put_back_dependents
-
-HISTORY_TABLE = "dynostore_migration"
 
 _ADVISORY_LOCK = 0x64796E6F6D6967  # "dynomig"
 _BACKUPS_KEPT = 2
@@ -47,17 +48,6 @@ class Step:
         """The four digits that its name begins with."""
         match = re.match(r"\d+", self.name)
         return int(match.group()) if match else 0
-
-
-def directory() -> Path:
-    """Give the directory of the steps: inside the installed package, else beside the checkout's."""
-    installed = Path(__file__).parent / "migrations"
-    return installed if installed.is_dir() else Path(__file__).parent.parent / "migrations"
-
-
-def step_names(where: Path | None = None) -> list[str]:
-    """Give the names of all steps that this program has, in order."""
-    return sorted(path.stem for path in (where or directory()).glob("[0-9]*.py"))
 
 
 def require_number(steps: Iterable[Step], to: int | None) -> None:

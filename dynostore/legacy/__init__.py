@@ -13,12 +13,14 @@ by :mod:`dynostore.legacy.timestamps`; merging, writing and reading back are the
 from dynostore.legacy.base import Counting, Finding, Reader, ReadOptions, SourceRecord
 from dynostore.legacy.chiffon import ChiffonReader
 from dynostore.legacy.dynoai import DynoaiReader
+from dynostore.legacy.dynostore import DynostoreReader
 from dynostore.legacy.haia import HaiaReader
 from dynostore.legacy.ideation import IdeationReader
 from dynostore.legacy.taskforce import TaskforceReader
 
 READERS: tuple[Reader, ...] = (
     DynoaiReader(),
+    DynostoreReader(),
     TaskforceReader(),
     IdeationReader(),
     ChiffonReader(),

@@ -166,10 +166,12 @@ class SqliteTables:
     """The tables of one file; :class:`~dynostore.legacy.source_tables.SourceTables`.
 
     Each page is a transaction of its own, so that the program that owns the file can go on writing.
+
+    :ivar connection: for those who know the tables and write their own queries.
     """
 
     def __init__(self, connection: sqlite3.Connection, path: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self._path = path
         self._begun = self._signature()
         names = [name for (name,) in self._rows(_TABLES, ())]
@@ -185,14 +187,14 @@ class SqliteTables:
         if len(keys) == 1 and str(keys[0][1]).upper() == "INTEGER":
             number = keys[0][0]
         try:
-            self._connection.execute(f"SELECT rowid FROM {quoted(name)} LIMIT 0")
+            self.connection.execute(f"SELECT rowid FROM {quoted(name)} LIMIT 0")
         except sqlite3.OperationalError:  # a table without them
             place = quoted(keys[0][0]) if len(keys) == 1 else ""
         expressions = tuple(_expression(str(column), str(kind)) for column, kind, _ in info)
         return Table(name, columns, expressions, place, number)
 
     def _rows(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        return self._connection.execute(sql, values).fetchall()
+        return self.connection.execute(sql, values).fetchall()
 
     def scan(self, table: Table) -> Iterator[Cells]:
         """Give all rows by pages."""
@@ -254,7 +256,7 @@ class SqliteTables:
         """Give a page, or what of it comes before the first broken place, and the reason."""
         rows: list[tuple[Any, ...]] = []
         try:
-            for row in self._connection.execute(sql, [*map(_bound, values)]):
+            for row in self.connection.execute(sql, [*map(_bound, values)]):
                 rows.append(row)
         except _ERRORS as exc:
             return rows, _reason(exc)
