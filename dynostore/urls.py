@@ -31,6 +31,11 @@ def sqlite_path(url: str) -> str | None:
         return None
     scheme, found, rest = url.partition("://")
     if found:
+        if scheme.lower() in ("redis", "rediss"):
+            raise ConfigError(
+                f"{mask(url)}: is a server with an older tool's keys, and no database",
+                hint=f"dynostore --db {mask(url)} info",
+            )
         if scheme.lower() not in ("sqlite", "sqlite+pysqlite", "sqlite3"):
             raise ConfigError(
                 f"{mask(url)}: dynostore knows sqlite:/// and postgresql:// URLs, and plain paths"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -11,8 +12,10 @@ from dynostore import __version__, errors
 from dynostore.cli._options import examples
 from dynostore.cli._output import print_item
 from dynostore.cli._session import Command, Session
-from dynostore.config import find_remote
-from dynostore.inventory import take_inventory
+from dynostore.compat import is_compat
+from dynostore.config import Place, find_remote
+from dynostore.inventory import Inventory, take_inventory
+from dynostore.store import Store
 
 
 @click.command(
@@ -31,8 +34,7 @@ def info(session: Session) -> None:
     """
     place = session.place()
     try:
-        with session.database() as database:
-            found = take_inventory(database)
+        found = _inventory(session, place)
     except errors.StoreNotFound as exc:
         message = f"{exc.message} (place named by: {place.source})"
         raise errors.StoreNotFound(message, hint=exc.hint) from exc
@@ -44,6 +46,14 @@ def info(session: Session) -> None:
         "dynostore_version": __version__,
     }
     print_item(session, facts, fields=_for_people(facts))
+
+
+def _inventory(session: Session, place: Place) -> Inventory:
+    if is_compat(place.url):
+        with contextlib.closing(Store.at(place, create=False)) as store:
+            return cast("Inventory", store.database.inventory())
+    with session.database() as database:
+        return take_inventory(database)
 
 
 def _remote(session: Session) -> dict[str, str] | None:

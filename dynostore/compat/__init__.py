@@ -1,9 +1,9 @@
 """Stores in the forms that older tools wrote and may still write, behind the repositories' verbs.
 
-``dir:PATH`` is a directory of files. To add a form: write a module with a class that fulfils
-:class:`OldForm`, whose families fulfil the contracts of :mod:`dynostore.repositories`; add a
-function that opens it to :data:`_OPENERS` under the scheme of its URLs, which imports the module
-late; and let the contract suite of those families run over it.
+``dir:PATH`` is a directory of files, ``redis://`` a server with ideation's keys. To add a form:
+write a module with a class that fulfils :class:`OldForm`, whose families fulfil the contracts of
+:mod:`dynostore.repositories`; add a function that opens it to :data:`_OPENERS` under the scheme of
+its URLs, which imports the module late; and let the contract suite of those families run over it.
 """
 
 from __future__ import annotations
@@ -116,5 +116,15 @@ def _open_folder(place: Place, read_only: bool, create: bool) -> OldForm:
     return open_folder(place, read_only=read_only, create=create)
 
 
-_OPENERS: dict[str, Callable[[Place, bool, bool], OldForm]] = {"dir": _open_folder}
+def _open_redis(place: Place, read_only: bool, create: bool) -> OldForm:
+    from dynostore.compat.ideation_redis import open_ideation_redis
+
+    return open_ideation_redis(place, read_only=read_only)
+
+
+_OPENERS: dict[str, Callable[[Place, bool, bool], OldForm]] = {
+    "dir": _open_folder,
+    "redis": _open_redis,
+    "rediss": _open_redis,
+}
 """What opens a place, by the scheme of its URL: place, read_only, create."""

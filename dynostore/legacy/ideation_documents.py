@@ -46,6 +46,7 @@ class Parent:
 
     :ivar id: as the store has it.
     :ivar old_id: as the keys have it.
+    :ivar keeps_ids: leave numbers as ids of messages.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Parent:
     created_at: dt.datetime
     updated_at: dt.datetime
     warnings: Warnings
+    keeps_ids: bool = False
 
 
 def read_session(
@@ -61,12 +63,15 @@ def read_session(
     user: str | None,
     times: Callable[[], list[dt.datetime]],
     warnings: Warnings,
+    *,
+    keeps_id: bool = False,
 ) -> dict[str, Any]:
     """Give the row of a session; what was never written is taken from what is known otherwise.
 
     :param old_id: from the name of its key.
     :param user: whose set names it.
     :param times: gives those of the messages that hang on it; asked where its own are absent.
+    :param keeps_id: leave one that is a number.
     :raises Unreadable: the document says no session.
     """
     words = Words(data, "session", warnings)
@@ -78,7 +83,7 @@ def read_session(
         words.rest["id"] = said
     created, updated = _times(words, old_id, times)
     values = {
-        "id": _own_id("ideation_sessions", created.isoformat(), old_id, words),
+        "id": _own_id("ideation_sessions", None if keeps_id else str(created), old_id, words),
         "project_name": words.text("project_name", "Untitled Project"),
         "user_id": words.text("user_id", user or "anonymous"),
         "status": words.choice("status", STATUSES, "draft"),
@@ -114,10 +119,14 @@ def _version(words: Words) -> int:
     return int(version)
 
 
-def _own_id(table: str, parent: str, said: Any, words: Words) -> str:
-    """Give an id that is unique as it is, else one that is derived; then the old one is kept."""
-    if isinstance(said, str) and 0 < len(said) <= MAX_KEY and not said.isdecimal():
-        return said
+def _own_id(table: str, parent: str | None, said: Any, words: Words) -> str:
+    """Give an id that is unique as it is, else one that is derived; then the old one is kept.
+
+    :param parent: what it is derived from beside itself; None: a number is unique enough.
+    """
+    is_unique = isinstance(said, str) and (parent is None or not said.isdecimal())
+    if is_unique and 0 < len(said) <= MAX_KEY:
+        return str(said)
     if not isinstance(said, str | int | float) or isinstance(said, bool):
         raise Unreadable(f"id: text expected, not {type(said).__name__}")
     words.rest["id"] = said
@@ -141,7 +150,8 @@ def read_message(data: bytes, parent: Parent, before: dt.datetime) -> dict[str, 
         words.warn("id: is missing; one is derived from the content")
         key = derived_id("ideation_messages", parent.id, data.hex())
     else:
-        key = _own_id("ideation_messages", f"{parent.id}\x1f{moment.isoformat()}", said, words)
+        place = None if parent.keeps_ids else f"{parent.id}\x1f{moment.isoformat()}"
+        key = _own_id("ideation_messages", place, said, words)
     content = words.rest.pop("content", None)
     if not isinstance(content, str):
         raise Unreadable(f"content: text expected, not {type(content).__name__}")
@@ -167,7 +177,9 @@ def _plain_message(document: dict[str, Any], parent: Parent) -> dict[str, Any] |
     delta = document["maturity_delta"]
     if type(content) is not str or type(time) is not str or type(delta) not in (int, float):
         return None
-    if type(key) is not str or not 0 < len(key) <= MAX_KEY or key.isdecimal():
+    if type(key) is not str or not 0 < len(key) <= MAX_KEY:
+        return None
+    if key.isdecimal() and not parent.keeps_ids:
         return None
     if document["role"] not in ROLES or not -_GREAT < delta < _GREAT:
         return None
@@ -239,9 +251,7 @@ def read_drafts(data: bytes, parent: Parent) -> list[Row]:
     rows = [_draft(words, parent)]
     if isinstance(earlier, list) and all(isinstance(item, dict) for item in earlier):
         for item in earlier:
-            before = Words(b"{}", "prd", parent.warnings)
-            before.rest = item
-            rows.append(_draft(before, parent))
+            rows.append(_draft(Words.of(item, "prd", parent.warnings), parent))
     elif earlier is not None:
         raise Unreadable(f"{EARLIER_DRAFTS}: a list of objects expected")
     return rows

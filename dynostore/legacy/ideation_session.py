@@ -39,12 +39,16 @@ class SessionDraft:
     """A session on its way to a record.
 
     :param users: those whose set names the session; None where the source has no such sets.
+    :param as_it_is: not for another store: ids that are numbers and the order of messages stay.
     :ivar messages_read: so many of its messages were looked at.
     :raises Unreadable: its document says no session.
     """
 
-    def __init__(self, found: SessionKeys, users: list[bytes] | None) -> None:
+    def __init__(
+        self, found: SessionKeys, users: list[bytes] | None, *, as_it_is: bool = False
+    ) -> None:
         self._found = found
+        self._as_it_is = as_it_is
         self._warnings = Warnings()
         self._findings: list[Finding] = []
         self._taken: set[str] = set()
@@ -55,6 +59,7 @@ class SessionDraft:
             created_at=self._values["created_at"],
             updated_at=self._values["updated_at"],
             warnings=self._warnings,
+            keeps_ids=as_it_is,
         )
         self._before = self._parent.created_at
         self.messages_read = 0
@@ -69,7 +74,14 @@ class SessionDraft:
         if not old_id or "\0" in old_id:
             raise Unreadable("its name is empty or has a NUL")
         user = text_of(users[0]) if users else None
-        values = read_session(document, old_id, user, self._message_times, self._warnings)
+        values = read_session(
+            document,
+            old_id,
+            user,
+            self._message_times,
+            self._warnings,
+            keeps_id=self._as_it_is,
+        )
         if users is not None and values["user_id"].encode() not in users:
             self._warnings.add("session: its user's set does not name it; it was written by half")
         return values
@@ -130,7 +142,8 @@ class SessionDraft:
         read = [self._message(document, at) for at, document in enumerate(documents)]
         self.messages_read = len(documents)
         rows = [values for values in read if values is not None]
-        self._note_positions(rows)
+        if not self._as_it_is:
+            self._note_positions(rows)
         return [(IdeationMessage, values) for values in rows]
 
     def _message(self, document: bytes, position: int) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import collections
 import datetime as dt
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from dynostore.ids import derived_id
 from dynostore.legacy.base import Unreadable
@@ -18,6 +18,8 @@ from dynostore.legacy.source_json import parse_object
 from dynostore.legacy.timestamps import parse_utc
 
 MAX_KEY = 64
+NULL = "_null"
+"""Where dynostore's own documents name the lists that are empty for the old program's sake."""
 _FIRST_MILLISECOND = 100_000_000_000  # as seconds the year 5138, as milliseconds 1973
 
 
@@ -52,6 +54,21 @@ class Words:
         self._warnings = warnings
         if warning:
             self.warn(warning)
+        self._clear(self.rest)
+
+    @classmethod
+    def of(cls, document: dict[str, Any], noun: str, warnings: Warnings) -> Self:
+        """Give the words of a document that was read as a part of another."""
+        words = cls(b"{}", noun, warnings)
+        words.rest = document
+        words._clear(document)
+        return words
+
+    @staticmethod
+    def _clear(document: dict[str, Any]) -> None:
+        names = document.get(NULL)
+        if isinstance(names, list) and all(document.get(str(name)) == [] for name in names):
+            document |= dict.fromkeys(map(str, document.pop(NULL)))
 
     def warn(self, text: str) -> None:
         """Say what a person should know."""

@@ -183,6 +183,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         slow = metafunc.function.__name__ in _SLOW_IN_FILES
         addresses.append("dir")
         kinds.append(pytest.param("dir", "plain", marks=[pytest.mark.slow] if slow else []))
+    if _module_of(metafunc.module) == "test_ideation":
+        addresses.append("redis")
+        kinds.append(("redis", "plain"))
     if "store" in metafunc.fixturenames:
         metafunc.parametrize(("store_url", "store"), kinds, indirect=True)
     else:
@@ -195,9 +198,11 @@ def _module_of(module: Any) -> str:
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Give the address of an empty store: on SQLite, on Postgres, or in files."""
+    """Give the address of an empty store: on SQLite, on Postgres, in files or in Redis."""
     if request.param == "dir":
         return f"dir:{tmp_path / _IN_FILES[_module_of(request.module)]}"
+    if request.param == "redis":
+        return str(request.getfixturevalue("redis_url"))
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'store.db'}"
     return str(request.getfixturevalue("migrated_postgres_url"))
