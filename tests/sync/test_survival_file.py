@@ -6,7 +6,9 @@ import contextlib
 import datetime as dt
 import os
 import shutil
+import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 
 from dynostore import Store, errors, fields, migrator
 from dynostore.sync import sync, sync_status
+from dynostore.sync.local.journal import Journal
 from dynostore.sync.verify.run import verify
 
 # -- disks ---------------------------------------------------------------------------------------
@@ -70,6 +73,29 @@ def test_a_full_disk_stops_a_push_before_its_batch_and_the_next_completes_it(
     with _full(small_disk), pytest.raises(errors.StoreUnwritable, match="disk is full") as caught:
         write_and_sync()
     assert caught.value.exit_code == 1
+    assert node.sync().exit_code == 0
+    check.all(node)
+
+
+def test_what_could_not_be_written_down_here_is_not_committed_there(
+    node: Any, remote: Any, check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows travel while the file is being written: their COMMIT has to wait for it."""
+    waited: list[bool] = []
+
+    def fail_late(*arguments: object) -> None:
+        for _ in range(50):
+            waited.append(remote.count("runs") == 0)
+            threading.Event().wait(0.01)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    node.fill(["a", "b"])
+    with monkeypatch.context() as broken:
+        broken.setattr(Journal, "add_pending", fail_late)
+        with pytest.raises(errors.DynostoreError, match="disk I/O error"):
+            node.sync()
+    assert all(waited)
+    assert remote.count("runs") == 0
     assert node.sync().exit_code == 0
     check.all(node)
 

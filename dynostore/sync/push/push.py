@@ -7,7 +7,7 @@ import io
 import re
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from dynostore.driver_errors import sqlstate
@@ -91,7 +91,7 @@ class Push:
     def run(self) -> None:
         """Send everything that is logged; rounds go on while rows arrive that others waited for."""
         while self._local.something_waits(self._scope) and self._round():
-            pass
+            announced.result()
         if self._local.trim_history():
             self._server.trim_history(self._node.node_id, HISTORY_KEPT)
 
@@ -115,8 +115,7 @@ class Push:
                 self._forget(batch, batch.forgotten)
                 if not batch.keys:
                     continue
-                pending = self._announce(batch, marker)
-                on_its_way = sender.submit(self._transmit, batch, pending)
+                pending, on_its_way = self._send(sender, batch, marker)
                 try:
                     self._settle(before, total)
                     before = None
@@ -145,22 +144,44 @@ class Push:
             with self._local.writing() as writer:
                 self._local.readmit(writer, batch.table.name, keys)
 
-    def _announce(self, batch: Batch, marker: int) -> Pending:
-        """Write down that a batch goes, before any of it can be committed."""
+    def _send(
+        self, sender: ThreadPoolExecutor, batch: Batch, marker: int
+    ) -> tuple[Pending, Future[Verdict]]:
+        """Begin to send a batch; while its rows travel it is written down that it goes."""
+        pending, announced = self._pending(batch, marker), Future[None]()
+        try:
+            on_its_way = sender.submit(self._transmit, batch, pending, announced)
+            self._announce(pending)
+        except BaseException as exc:
+            announced.set_exception(exc)
+            raise
+        announced.set_result(None)
+        return pending, on_its_way
+
+    def _pending(self, batch: Batch, marker: int) -> Pending:
         name = batch.table.name
-        pending = Pending(
+        return Pending(
             new_token(), name, batch.op, batch.first, batch.last, marker, self._scope_names
         )
+
+    def _announce(self, pending: Pending) -> None:
+        """Write down that a batch goes, before any of it can be committed."""
         with self._local.writing():
             self._local.journal.add_pending(pending)
-        return pending
 
-    def _transmit(self, batch: Batch, pending: Pending) -> Verdict:
-        """Send one batch and commit it; the only place where a push talks to the server."""
+    def _transmit(
+        self, batch: Batch, pending: Pending, announced: Future[None] | None = None
+    ) -> Verdict:
+        """Send one batch and commit it; the only place where a push talks to the server.
+
+        :param announced: done when it is written down that the batch goes; None: it is.
+        """
         server, node = self._server, self._node
         begin = statements.begin(batch.table, batch.op, with_bases=batch.with_bases)
         body = io.BytesIO(b"\n".join(batch.lines) + b"\n")
         server.copy_in(f"{begin}; {statements.COPY_IN}", body)
+        if announced is not None:
+            announced.result()
         judge = statements.finish(
             batch.table,
             batch.op,
@@ -194,7 +215,8 @@ class Push:
         work = self._without_bad_row(batch, refused, total)
         while work:
             piece = work.pop(0)
-            pending = self._announce(piece, marker)
+            pending = self._pending(piece, marker)
+            self._announce(pending)
             try:
                 verdict = self._transmit(piece, pending)
             except Exception as exc:
