@@ -10,15 +10,18 @@ import asyncio
 import contextlib
 import functools
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+import peewee
 
 from dynostore import config, errors
 from dynostore.aio_postgres import AsyncPostgresServer
 from dynostore.aio_sqlite import AsyncSqliteFile
 from dynostore.aio_verbs import AsyncVerbs as AsyncVerbs
+from dynostore.own_models import OwnModels
 from dynostore.repositories.base import Repository
 from dynostore.store import Store, Verbs
 
@@ -80,6 +83,8 @@ class AsyncStore:
         profile: str | None = None,
         config: str | os.PathLike[str] | None = None,
         migrate: bool = True,
+        models: Sequence[type[peewee.Model]] = (),
+        migrations: str | os.PathLike[str] | None = None,
         read_only: bool = False,
         create: bool = True,
     ) -> Opening:
@@ -93,7 +98,8 @@ class AsyncStore:
 
         async def opened() -> AsyncStore:
             place = await asyncio.to_thread(_locate, url_or_path, profile, config)
-            return await cls.at(place, migrate=migrate, read_only=read_only, create=create)
+            own = OwnModels.of(models, migrations)
+            return await cls.at(place, own=own, migrate=migrate, read_only=read_only, create=create)
 
         return Opening(opened)
 
@@ -102,6 +108,7 @@ class AsyncStore:
         cls,
         place: config.Place,
         *,
+        own: OwnModels | None = None,
         migrate: bool = True,
         read_only: bool = False,
         create: bool = True,
@@ -109,7 +116,13 @@ class AsyncStore:
         """Open a store at a place that was found already; see :meth:`open`."""
         db = _connect(place, read_only=read_only)
         look = functools.partial(
-            Store.at, place, migrate=migrate, read_only=read_only, create=create, warm=False
+            Store.at,
+            place,
+            own=own,
+            migrate=migrate,
+            read_only=read_only,
+            create=create,
+            warm=False,
         )
         await asyncio.to_thread(lambda: look().close())
         store = cls(place, db)

@@ -55,6 +55,9 @@ class Settings:
     :ivar connect_timeout_s: how long connecting to Postgres may take.
     :ivar stall_timeout_s: how long a sync waits for its server while nothing moves; 0: for ever.
     :ivar keep_states: states that saving one leaves in its session; None keeps all.
+    :ivar models: the module that holds the user's own models, for the command; a program gives them
+        to ``Store.open``.
+    :ivar migrations: the directory of their steps; in the profile, from where its file lies.
     """
 
     synchronous: str = "NORMAL"
@@ -65,6 +68,8 @@ class Settings:
     connect_timeout_s: int = 10
     stall_timeout_s: float = 120.0
     keep_states: int | None = None
+    models: str | None = None
+    migrations: str | None = None
 
 
 _SETTING_TYPES: dict[str, tuple[type, ...]] = {
@@ -76,6 +81,8 @@ _SETTING_TYPES: dict[str, tuple[type, ...]] = {
     "connect_timeout_s": (int,),
     "stall_timeout_s": (int, float),
     "keep_states": (int,),
+    "models": (str,),
+    "migrations": (str,),
 }
 
 
@@ -215,7 +222,7 @@ class _Profiles:
             _check_profile(path, str(name), body)
         if "default" in document and default not in profiles:
             raise ConfigError(f"{path}: default: there is no profile {default!r}")
-        return cls(path, default, {str(n): dict(b) for n, b in profiles.items()})
+        return cls(path, default, {str(n): _placed(path, b) for n, b in profiles.items()})
 
     def get(self, name: str | None) -> dict[str, Any]:
         if name is None:
@@ -260,6 +267,14 @@ def _check_profile(path: Path, name: str, body: Any) -> None:
     most = body.get("pool_max", Settings.pool_max)
     if body.get("pool_min", 0) > most:
         raise ConfigError(f"{path}: profiles.{name}.pool_min: is greater than pool_max, {most}")
+
+
+def _placed(path: Path, profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a profile whose directory is found from where its file lies."""
+    placed = dict(profile)
+    if "migrations" in placed:
+        placed["migrations"] = str(path.absolute().parent / placed["migrations"])
+    return placed
 
 
 def _settings(profile: Mapping[str, Any]) -> Settings:

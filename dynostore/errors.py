@@ -325,6 +325,33 @@ class MigrationFailed(SchemaError):
     code = "migration_failed"
 
 
+class ModelRefused(SchemaError, ValueError):
+    """A model of the user's that cannot replicate.
+
+    :ivar data: ``model``, its name, and ``reason``.
+    """
+
+    code = "model_refused"
+
+
+class ModelChanged(SchemaError):
+    """The table of a user's model is not what the model says, and no step leads there.
+
+    :ivar data: ``differences``, one text each.
+    """
+
+    code = "model_changed"
+
+
+class ModelsMissing(DynostoreError):
+    """The file captures tables whose models were not given, and this cannot be done without them.
+
+    :ivar data: ``tables``, their names.
+    """
+
+    code = "models_missing"
+
+
 class IdentityMismatch(DynostoreError):
     """The server is not the one that this file was synced with."""
 

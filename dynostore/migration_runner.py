@@ -32,10 +32,15 @@ _NOT_THE_STEPS_FAULT = (
 
 
 class StoreRunner(Runner):  # type: ignore[misc]  # untyped base
-    """A runner whose history is in UTC and whose every step proves that it lost no rows."""
+    """A runner whose history is in UTC and whose every step proves that it lost no rows.
 
-    def __init__(self, database: Any, where: Path, now: Any = utc_now) -> None:
-        super().__init__(database, str(where), HISTORY_TABLE)
+    :param history: the table that lists the steps that were taken.
+    """
+
+    def __init__(
+        self, database: Any, where: Path, now: Any = utc_now, history: str = HISTORY_TABLE
+    ) -> None:
+        super().__init__(database, str(where), history)
 
         class History(database.Model):  # type: ignore[misc]
             name = StringField(primary_key=True)
@@ -43,7 +48,7 @@ class StoreRunner(Runner):  # type: ignore[misc]  # untyped base
 
             class Meta:
                 legacy_table_names = False
-                table_name = HISTORY_TABLE
+                table_name = history
 
         self.History = History
 
@@ -63,7 +68,7 @@ class StoreRunner(Runner):  # type: ignore[misc]  # untyped base
                 f"{name}: {direction} failed, nothing was changed: {exc}", step=name
             ) from exc
         after = self._row_counts()
-        meant = {HISTORY_TABLE, *getattr(module, "CHANGES_ROWS", ())}
+        meant = {self.table_name, *getattr(module, "CHANGES_ROWS", ())}
         for table in sorted((set(before) & set(after)) - meant):
             if before[table] != after[table]:
                 raise errors.MigrationFailed(

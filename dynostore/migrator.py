@@ -120,7 +120,7 @@ class Migrator:
         :raises MigrationFailed: a step failed; the database is as it was.
         :raises StoreLocked: another process upgrades it for longer than the timeout.
         """
-        with self._locked():
+        with self.locked():
             steps = self.status()
             self._refuse_newer(steps)
             require_number(steps, to)
@@ -138,7 +138,7 @@ class Migrator:
 
         :raises MigrationFailed: a step failed; the database is as it was.
         """
-        with self._locked():
+        with self.locked():
             steps = self.status()
             self._refuse_newer(steps)
             require_number(steps, to)
@@ -188,7 +188,7 @@ class Migrator:
             )
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Hold a connection, and a lock that other upgrades wait for.
 
         A file beside a SQLite file; on Postgres an advisory lock, in the transaction of the steps.
@@ -212,28 +212,36 @@ class Migrator:
                     yield
 
     def _run(self, act: Callable[[Any], Any], version: int) -> None:
-        from playhouse.migrations import MigrationError
-
         from dynostore.migration_runner import StoreRunner
 
         runner = StoreRunner(self._db, self._where)
+        self.run(runner, act, backup=f"{version + 1:04d}" if version else None)
+
+    def run(self, runner: Any, act: Callable[[Any], Any], *, backup: str | None) -> None:
+        """Let ``act`` change the schema with a runner, all of it or nothing; inside :meth:`locked`.
+
+        :param backup: what the name of a copy made before ends in, four digits last; None: no copy.
+        :raises MigrationFailed: it failed; the database is as it was.
+        """
+        from playhouse.migrations import MigrationError
+
         try:
             if self._db.dialect == "postgres":
                 self._db.execute_sql("SELECT set_config('dynostore_sync.apply', 'on', true)")
                 act(runner)
             else:
-                self._run_sqlite(runner, act, version)
+                self._run_sqlite(runner, act, backup)
         except MigrationError as exc:
             raise errors.MigrationFailed(f"{self._db.shown}: {exc}") from exc
 
-    def _run_sqlite(self, runner: Any, act: Callable[[Any], Any], version: int) -> None:
+    def _run_sqlite(self, runner: Any, act: Callable[[Any], Any], backup: str | None) -> None:
         db = self._db
         db.set_wal()
         db.pragma("foreign_keys", 0)
         try:
             with db.atomic():
-                if version and not isinstance(db, MemoryDatabase):
-                    self._back_up(version)
+                if backup and not isinstance(db, MemoryDatabase):
+                    self._back_up(backup)
                 db.pragma("application_id", APPLICATION_ID)
                 dependents = lift_dependents(db)
                 act(runner)
@@ -242,11 +250,12 @@ class Migrator:
         finally:
             db.pragma("foreign_keys", 1)
 
-    def _back_up(self, version: int) -> None:
+    def _back_up(self, suffix: str) -> None:
         # The write lock is held: the copy is exactly what the steps will start from.
         path = self._db.path
-        backup_file(path, path.with_name(f"{path.name}.before-{version + 1:04d}.bak"))
-        found = path.parent.glob(f"{glob.escape(path.name)}.before-[0-9][0-9][0-9][0-9].bak")
+        backup_file(path, path.with_name(f"{path.name}.before-{suffix}.bak"))
+        kind = glob.escape(f"{path.name}.before-{suffix[:-4]}")
+        found = path.parent.glob(f"{kind}[0-9][0-9][0-9][0-9].bak")
         for old in sorted(found, key=lambda p: p.stat().st_mtime_ns)[:-_BACKUPS_KEPT]:
             old.unlink(missing_ok=True)
 

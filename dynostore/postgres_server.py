@@ -22,6 +22,8 @@ POSTGRES_TYPES = {
     # Plain Peewee integers would be 32 bits wide here and 64 in SQLite.
     "INT": "BIGINT",
     "SMALLINT": "BIGINT",
+    # So would its floats, and lose half of their digits.
+    "FLOAT": "DOUBLE PRECISION",
 }
 
 _IN_ERROR = 3  # psycopg2.extensions.TRANSACTION_STATUS_INERROR, which is libpq's PQTRANS_INERROR

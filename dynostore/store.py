@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import peewee
+
 from dynostore import compat, config, database, errors, models
 from dynostore.backup import backup_file
 from dynostore.migrator import Migrator
+from dynostore.own_models import OwnModels
+from dynostore.own_schema import OwnSchema
 from dynostore.repositories import (
     ConversationRepository,
     HistoryRepository,
@@ -59,12 +63,20 @@ class Store(Verbs):
     A store may be shared by threads, and used in a forked child; each gets connections of its own.
 
     :ivar place: where the store is and who said so.
+    :ivar own: the user's own models, which are part of it.
     """
 
-    def __init__(self, place: config.Place, db: Any) -> None:
+    def __init__(self, place: config.Place, db: Any, own: OwnModels | None = None) -> None:
         super().__init__(db)
         self.place = place
+        self.own = own or OwnModels()
         self.migrator = Migrator(db)
+        self.own_schema = OwnSchema(db, self.own, self.migrator)
+
+    @property
+    def replicated(self) -> tuple[type[peewee.Model], ...]:
+        """The models of all tables that sync: dynostore's, then the user's own."""
+        return (*models.REPLICATED, *self.own.models)
 
     @classmethod
     def open(
@@ -74,6 +86,8 @@ class Store(Verbs):
         profile: str | None = None,
         config: str | os.PathLike[str] | None = None,
         migrate: bool = True,
+        models: Sequence[type[peewee.Model]] = (),
+        migrations: str | os.PathLike[str] | None = None,
         read_only: bool = False,
         create: bool = True,
         warm: bool = True,
@@ -89,15 +103,22 @@ class Store(Verbs):
         :param profile: a profile of ``dynostore.yaml``.
         :param config: the configuration file, instead of the usual places.
         :param migrate: False: an upgrade that is needed is an error, and so is a missing file.
+        :param models: Peewee models of your own, whose tables become part of the store: made here,
+            extended by columns that may be empty, and synced.
+        :param migrations: a directory of steps for these tables, run after dynostore's own; see
+            ``docs/own-models.md``.
         :param read_only: True: nothing is ever written, and a missing file is an error.
         :param create: False: a missing file is an error.
         :param warm: False: open no Postgres connections ahead.
         :raises StoreNotFound: no such file.
         :raises SchemaError: one of its kinds; nothing was written.
+        :raises ModelRefused: a model that cannot replicate, with the reason and what to write.
+        :raises ModelChanged: a model's table is otherwise; the hint says which step to write.
         :raises RemoteUnavailable: the Postgres server does not answer.
         """
         return cls.at(
             _locate(url_or_path, profile, config),
+            own=OwnModels.of(models, migrations),
             migrate=migrate,
             read_only=read_only,
             create=create,
@@ -109,6 +130,7 @@ class Store(Verbs):
         cls,
         place: config.Place,
         *,
+        own: OwnModels | None = None,
         migrate: bool = True,
         read_only: bool = False,
         create: bool = True,
@@ -116,6 +138,8 @@ class Store(Verbs):
     ) -> Self:
         """Open a store at a place that was found already; see :meth:`open`."""
         if compat.is_compat(place.url):
+            if own is not None and own.models:
+                raise errors.ConfigError(f"{place.shown}: holds no models of your own")
             form = compat.open_compat(place, read_only=read_only, create=create)
             store = cls(place, form)
             vars(store).update(compat.families_of(form))
@@ -123,9 +147,10 @@ class Store(Verbs):
         # Without the right to make tables there is no sense in making the file.
         create = create and migrate
         db = database.connect(place.url, place.settings, read_only=read_only, create=create)
-        store = cls(place, db)
+        store = cls(place, db, own)
         try:
             store.migrator.ensure(migrate=migrate)
+            store.own_schema.ensure(migrate=migrate)
             if warm and isinstance(db, database.PostgresServer):
                 db.warm(place.settings.pool_min)
         except BaseException:
@@ -156,8 +181,12 @@ class Store(Verbs):
 
     @contextlib.contextmanager
     def bound(self) -> Iterator[Any]:
-        """Bind the models to this store, for Peewee's own style; not for several threads."""
-        with self.database.reading(), self.database.bind_ctx(models.ALL):
+        """Bind the models to this store, for Peewee's own style; not for several threads.
+
+        The user's own models are bound too, also where they have a database of their own.
+        """
+        every = (*models.ALL, *self.own.models)
+        with self.database.reading(), self.database.bind_ctx(every):
             yield self.database
 
     def check(self, *, full: bool = True) -> list[str]:

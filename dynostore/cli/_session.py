@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dynostore.config import Place
     from dynostore.database import StoreDatabase
     from dynostore.migrator import Migrator
+    from dynostore.own_models import OwnModels
     from dynostore.store import Store
 
 
@@ -30,6 +31,7 @@ class Session:
     """One call of the command: the global options as given.
 
     :ivar db: URL or path of the store; None means: look in the usual places.
+    :ivar models: the module of the user's own models; None means: what the profile says.
     :ivar json: results and errors as JSON.
     :ivar quiet: no notes on stderr, only errors.
     """
@@ -37,6 +39,7 @@ class Session:
     db: str | None = None
     profile: str | None = None
     config: str | None = None
+    models: str | None = None
     json: bool = False
     quiet: bool = False
     verbose: bool = False
@@ -97,17 +100,29 @@ class Session:
         from dynostore.store import Store
 
         place = self.place()
+        own = self._own(place)
         # warm=False: connections opened ahead would be thrown away at once.
         if create:
-            return Store.at(place, warm=False)
+            return Store.at(place, own=own, warm=False)
         try:
-            return Store.at(place, create=False, migrate=False, warm=False)
+            return Store.at(place, own=own, create=False, migrate=False, warm=False)
         except errors.SchemaBehind as exc:
-            if len(exc.data["pending"]) == len(step_names()):
+            if len(exc.data["pending"]) == len(step_names()) and "own" not in exc.data:
                 raise
-            store = Store.at(place, create=False, warm=False)
+            store = Store.at(place, own=own, create=False, warm=False)
             self.note(f"{place.shown}: upgraded ({', '.join(exc.data['pending'])})")
             return store
+
+    def _own(self, place: Place) -> OwnModels:
+        """Give the user's own models, which the option or the profile names."""
+        from dynostore.own_models import OwnModels, load
+
+        module = self.models or place.settings.models
+        if module is None:
+            return OwnModels()
+        # The profile's steps belong to the profile's models.
+        given = self.models is None or self.models == place.settings.models
+        return OwnModels.of(load(module), place.settings.migrations if given else None)
 
     @contextlib.contextmanager
     def database(self, *, create: bool = False) -> Iterator[StoreDatabase]:
@@ -163,6 +178,9 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
         _global("--db", metavar="URL", help="The store: a path or URL.", hidden=hidden),
         _global("--profile", metavar="NAME", help="A profile of dynostore.yaml.", hidden=hidden),
         _global("--config", metavar="FILE", help="Use this dynostore.yaml.", hidden=hidden),
+        _global(
+            "--models", metavar="MODULE", help="Peewee models of your own, to sync.", hidden=hidden
+        ),
         _global("--json", is_flag=True, help="Print one JSON object; times in UTC.", hidden=hidden),
         _global("-q", "--quiet", is_flag=True, help="No notes, only errors.", hidden=hidden),
         _global(

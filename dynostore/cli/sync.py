@@ -97,8 +97,9 @@ def sync(ctx: click.Context, /, to: str | None, **options: Any) -> int:
     batch after SIGINT (exit 130) or SIGTERM (exit 0), at once after a second one. What cannot be
     reached is tried again.
 
-    Exits with 3 when this run found new conflicts or rejected rows, with 5 when another sync of
-    this store is running, with 75 when the server cannot be reached.
+    Exits with 3 when this run found new conflicts or rejected rows, with 1 when it left tables out
+    whose models were not given (--models), with 5 when another sync of this store is running, with
+    75 when the server cannot be reached.
     """
     if ctx.invoked_subcommand is None:
         return _sync(ctx.obj, to, **options)
@@ -125,14 +126,18 @@ def _sync(
         report = run_sync(store, remote, progress=show, **options)
     if session.json:
         print_item(session, report.to_json(), ok=not report.exit_code)
-    elif report.up_to_date:
+    elif report.up_to_date and not report.left_out:
         print("everything is up to date")
     else:
         unused = {"push": "received", "pull": "sent"}.get(options["direction"])
         columns = [column for column in _COLUMNS if column.key != unused]
         print_table(report.to_json()["tables"], columns)
-    if report.exit_code:
+    if report.exit_code == 3:
         session.note(_advice(report))
+    if report.left_out:
+        named = ", ".join(f"{name} ({rows:,} wait)" for name, rows in report.left_out.items())
+        session.note(f"left out, since their models were not given: {named}")
+        session.note("give them: dynostore --models MODULE sync")
     return report.exit_code
 
 

@@ -28,7 +28,10 @@ def pass_fence(local: LocalFile, server: Server, reports: dict[str, TableReport]
 
     :param reports: by table; what became of batches that died unacknowledged is added here.
     :raises IdentityMismatch: the server has forgotten this node; nothing was written.
+    :raises ModelsMissing: what was interrupted concerns tables whose models were not given.
     """
+    on_the_way = [name for p in local.journal.pending() for name in (p.table, *p.scope)]
+    local.require_all_models("a sync was interrupted and must be finished", on_the_way)
     while not _pass(local, server, reports):
         pass
 

@@ -7,14 +7,13 @@ import uuid
 from dynostore import config
 from dynostore.database import require_psycopg2
 from dynostore.driver_errors import translated
-from dynostore.models import REPLICATED
 from dynostore.store import Store
 from dynostore.sync.fence import become_another, pass_fence
 from dynostore.sync.local.alone import alone
 from dynostore.sync.local.capture import install, log_whole_table
 from dynostore.sync.local.changes import LocalFile, require_file
 from dynostore.sync.remote.server import Server
-from dynostore.sync.tables import describe
+from dynostore.sync.tables import tables_of
 
 
 def fork(store: Store, remote: str | config.Place) -> str:
@@ -31,8 +30,8 @@ def fork(store: Store, remote: str | config.Place) -> str:
     place = config.Place.of(remote)
     file = require_file(store)
     with alone(file), translated(file.shown):
-        local = LocalFile(file.path, file.settings, describe(REPLICATED))
-        server = Server(place, local.tables)
+        local = LocalFile(file.path, file.settings, tables_of(store))
+        server = Server(place, local.tables, store.own)
         try:
             install(local)
             with translated(place.shown):

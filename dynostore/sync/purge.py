@@ -11,10 +11,8 @@ from dynostore.database import require_psycopg2
 from dynostore.driver_errors import translated
 from dynostore.errors import InvalidValue, SchemaError
 from dynostore.fields import utc_now
-from dynostore.models import REPLICATED
 from dynostore.sync.remote.nodes import NodeView, nodes_of
 from dynostore.sync.remote.server import Server
-from dynostore.sync.tables import describe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +53,7 @@ def purge(remote: str | config.Place, before: dt.datetime, *, dry_run: bool = Fa
     if before.tzinfo is None or before > utc_now():
         raise InvalidValue("before", f"{before} is no moment of the past, with its zone")
     place = config.Place.of(remote)
-    server = Server(place, describe(REPLICATED))
+    server = Server(place)
     with translated(place.shown):
         try:
             server.connect()

@@ -49,7 +49,9 @@ def reconcile(
     :param token: the server's for this node.
     :param restored_at: the clock at which the server's past ends to be this file's, when this file
         has just found that out; None when the server says it.
+    :raises ModelsMissing: the file has tables whose models were not given.
     """
+    local.require_all_models("every table must be compared with the server")
     incarnation = server.identity().incarnation
     node = local.journal.node()
     mine = node.incarnation
@@ -196,5 +198,8 @@ def _remove(local: LocalFile, writer: sqlite3.Connection, table: Table, key: str
         if found.fetchone():
             local.log(writer, table.name, [key], "p")
             return
+    if local.has_strange_children(table, key):
+        local.log(writer, table.name, [key], "p")
+        return
     writer.execute(f"DELETE FROM {table.quoted} WHERE {table.key.quoted} = ?", (key,))
     writer.execute("DELETE FROM sync_base WHERE tbl = ? AND key = ?", (table.name, key))

@@ -18,7 +18,7 @@ from dynostore.driver_errors import (
     translate,
     translated,
 )
-from dynostore.models import REPLICATED
+from dynostore.own_models import OwnModels
 from dynostore.store import Store
 from dynostore.sync.fence import pass_fence
 from dynostore.sync.fork import forget_server
@@ -32,7 +32,7 @@ from dynostore.sync.reconcile import reconcile
 from dynostore.sync.remote.server import Server
 from dynostore.sync.remote.statements import TOKEN_MOVED
 from dynostore.sync.review.rejects import retry_after_upgrade
-from dynostore.sync.tables import Table, describe, select
+from dynostore.sync.tables import Table, select, tables_of
 
 _log = logging.getLogger("dynostore.sync")
 
@@ -50,10 +50,13 @@ class SyncReport:
 
     :ivar tables: those in which anything happened, parents first.
     :ivar seconds: all of it, connecting included.
+    :ivar left_out: tables that the file captures and whose models were not given, with the rows
+        that wait there.
     """
 
     tables: list[TableReport]
     seconds: float
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def up_to_date(self) -> bool:
@@ -68,8 +71,10 @@ class SyncReport:
 
     @property
     def exit_code(self) -> int:
-        """3 when there are new conflicts or rejects, else 0."""
-        return 3 if any(t.conflicts or t.rejected for t in self.tables) else 0
+        """3 when there are new conflicts or rejects, 1 when tables were left out, else 0."""
+        if any(t.conflicts or t.rejected for t in self.tables):
+            return 3
+        return int(bool(self.left_out))
 
     def to_json(self) -> dict[str, Any]:
         """Give all of it with stable keys; seconds and rates rounded."""
@@ -77,6 +82,7 @@ class SyncReport:
             "up_to_date": self.up_to_date,
             "seconds": round(self.seconds, 3),
             "rows_per_s": round(self.rows_per_s),
+            "left_out": self.left_out,
             "tables": [
                 {
                     **dataclasses.asdict(table),
@@ -122,6 +128,8 @@ def sync(
     :raises SyncRunning: another sync of this file is running.
     :raises RemoteUnavailable: nothing of the current batch was written; try again.
     :raises SchemaError: the server's tables are older or newer than this program's.
+    :raises ModelsMissing: every table must be compared, and the file has some whose models were not
+        given. Otherwise these are left as they are, and named in the report.
     :raises IdentityMismatch: this is not the server that the file was synced with.
     :raises ConfigError: the store is not a SQLite file, the remote no Postgres, or a table unknown.
     """
@@ -138,22 +146,30 @@ def sync(
             f"{file.shown}: was opened for reading only", hint="open it without read_only"
         )
     with alone(file):
-        described = describe(REPLICATED)
+        described = tables_of(store)
         scope = select(described, tables, skip)
         local = LocalFile(file.path, file.settings, described)
         try:
             with translated(file.shown):
                 plan = _Plan(
-                    direction, scope, limits or Limits(), progress, full, adopt, upgrade_server
+                    direction,
+                    scope,
+                    store.own,
+                    limits or Limits(),
+                    progress,
+                    full,
+                    adopt,
+                    upgrade_server,
                 )
                 reports = _with_patience(local, place, plan)
+                left_out = {name: local.waiting(name) for name in local.left_out()}
         except errors.DynostoreError as exc:
             local.note_error(exc.message)
             raise
         finally:
             local.close()
     done = [reports[name] for name in local.tables if name in reports]
-    return SyncReport(done, time.perf_counter() - started)
+    return SyncReport(done, time.perf_counter() - started, left_out)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,6 +178,7 @@ class _Plan:
 
     direction: Direction
     scope: list[Table]
+    own: OwnModels
     limits: Limits
     progress: Progress | None
     full: bool
@@ -185,7 +202,7 @@ def _with_patience(local: LocalFile, place: config.Place, plan: _Plan) -> dict[s
     """Sync, and begin again after what a second attempt may get past."""
     reports: dict[str, TableReport] = {}
     for attempt in range(1, _ATTEMPTS + 1):
-        server = Server(place, local.tables)
+        server = Server(place, local.tables, plan.own)
         try:
             install(local)
             retry_after_upgrade(local)
@@ -222,6 +239,7 @@ def _meet(local: LocalFile, server: Server, plan: _Plan, reports: dict[str, Tabl
     except errors.IdentityMismatch:
         if not plan.adopt:
             raise
+        local.require_all_models("every row must be sent anew")
         forget_server(local)
         server.ensure(None, upgrade=plan.upgrade_server)
         pass_fence(local, server, reports)

@@ -11,7 +11,6 @@ from typing import Any
 from dynostore.database import SqliteFile
 from dynostore.driver_errors import translated
 from dynostore.fields import UtcTimeField
-from dynostore.models import REPLICATED
 from dynostore.models.base import key_field
 from dynostore.store import Store
 from dynostore.sync.local.changes import require_file
@@ -61,8 +60,8 @@ def sync_status(store: Store) -> SyncStatus:
     database = require_file(store)
     with translated(database.shown), closing(_opened(database)) as connection:
         if not _has_table(connection, "sync_meta"):
-            waiting = _all_rows(connection)
-            oldest = _oldest(connection, waiting, every_row=True)
+            waiting = _all_rows(store, connection)
+            oldest = _oldest(store, connection, waiting, every_row=True)
             return SyncStatus(None, None, None, waiting, oldest, 0, 0, None, None, None)
         row = connection.execute(
             "SELECT node_id, node_name, server_id, last_success_at, last_error, last_error_at"
@@ -79,7 +78,7 @@ def sync_status(store: Store) -> SyncStatus:
             node_name=row[1],
             server_id=row[2],
             waiting=waiting,
-            oldest_at=_oldest(connection, waiting, every_row=False),
+            oldest_at=_oldest(store, connection, waiting, every_row=False),
             conflicts=_count(connection, "sync_conflict"),
             rejects=_count(connection, "sync_reject"),
             last_success_at=row[3],
@@ -89,11 +88,11 @@ def sync_status(store: Store) -> SyncStatus:
 
 
 def _oldest(
-    connection: sqlite3.Connection, waiting: Iterable[str], *, every_row: bool
+    store: Store, connection: sqlite3.Connection, waiting: Iterable[str], *, every_row: bool
 ) -> str | None:
     """Give the earliest time of the rows that wait: when they were last written, where they say."""
     found = []
-    for model in REPLICATED:
+    for model in store.replicated:
         name = model._meta.table_name
         times = [n for n, f in model._meta.columns.items() if isinstance(f, UtcTimeField)]
         if name in waiting and times:
@@ -125,7 +124,7 @@ def _count(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0])
 
 
-def _all_rows(connection: sqlite3.Connection) -> dict[str, int]:
-    names = [model._meta.table_name for model in REPLICATED]
+def _all_rows(store: Store, connection: sqlite3.Connection) -> dict[str, int]:
+    names = [model._meta.table_name for model in store.replicated]
     counts = {n: _count(connection, n) for n in names if _has_table(connection, n)}
     return {name: count for name, count in counts.items() if count}

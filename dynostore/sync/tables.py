@@ -8,31 +8,19 @@ from collections.abc import Iterable, Sequence
 import peewee
 
 from dynostore.errors import ConfigError
+from dynostore.fields import kind_of, length_of
 from dynostore.models.base import key_field
+from dynostore.store import Store
 
 SYNC_COLUMNS = ("sync_rev", "sync_seq", "sync_node")
 """The server's bookkeeping columns; the models never select them."""
-
-_KINDS = {
-    "TEXT": "text",
-    "VARCHAR": "text",
-    "BIGINT": "integer",
-    "INT": "integer",
-    "DOUBLE": "real",
-    "FLOAT": "real",
-    "UTCTIME": "time",
-    "JSON": "json",
-    "UUID": "uuid",
-    "BOOL": "boolean",
-    "BLOB": "bytes",
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
     """One column.
 
-    :ivar kind: text, integer, real, time, json, uuid, boolean or bytes.
+    :ivar kind: what :func:`dynostore.fields.kind_of` gives.
     :ivar max_length: characters that the server takes; None where there is no limit.
     :ivar parent: the table that it refers to, or None; and that table's key column.
     :ivar merge: max or min, where two nodes' values need no person to choose; else None.
@@ -95,6 +83,14 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def tables_of(store: Store) -> dict[str, Table]:
+    """Describe the tables of a store that replicate, parents before children.
+
+    The one place that says which these are: dynostore's own, and the user's.
+    """
+    return describe(store.replicated)
+
+
 def describe(models: Sequence[type[peewee.Model]]) -> dict[str, Table]:
     """Describe the models' tables, parents before children.
 
@@ -118,7 +114,10 @@ def select(tables: dict[str, Table], only: Sequence[str], skip: Sequence[str]) -
     """
     for name in (*only, *skip):
         if name not in tables:
-            raise ConfigError(f"{name}: no such table; there are {', '.join(sorted(tables))}")
+            raise ConfigError(
+                f"{name}: no such table; there are {', '.join(sorted(tables))}",
+                hint="a table of your own needs its model: dynostore --models MODULE sync",
+            )
     wanted = {name for name in only or tables if name not in skip}
     for name in reversed(tables):  # children first, so that grandparents are reached
         for column in tables[name].references if name in wanted else ():
@@ -144,17 +143,16 @@ def _table(model: type[peewee.Model], children: Iterable[tuple[str, str]]) -> Ta
 
 
 def _column(model: type[peewee.Model], field: peewee.Field, merge: str | None) -> Column:
-    plain = field.rel_field if isinstance(field, peewee.ForeignKeyField) else field
-    kind = _KINDS.get(plain.field_type)
+    kind = kind_of(field)
     if kind is None:
         raise ConfigError(
-            f"{model._meta.table_name}.{field.column_name}: a {plain.field_type} cannot replicate"
+            f"{model._meta.table_name}.{field.column_name}: a {field.field_type} cannot replicate"
         )
     parent = parent_key = None
     if isinstance(field, peewee.ForeignKeyField):
         parent = field.rel_model._meta.table_name
         parent_key = field.rel_field.column_name
-    limit = getattr(plain, "max_length", None)
+    limit = length_of(field)
     return Column(field.column_name, kind, bool(field.null), limit, parent, parent_key, merge)
 
 

@@ -27,6 +27,10 @@ _SPECIAL = re.compile(rb"[\\\t\n\r]")
 _UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
 _ESCAPED = re.compile(rb"\\[\\tnr]")
 
+_DIGIT = "[0-9]"
+_DATE = f"{_DIGIT * 4}-{_DIGIT * 2}-{_DIGIT * 2}"
+_CLOCK = f"{_DIGIT * 2}:{_DIGIT * 2}:{_DIGIT * 2}"
+
 # What a column of each kind must hold for the server to take it. The value is sent as text; an
 # integer instead of it marks a value to refuse. Floats are the exception: SQLite prints 15 digits
 # of them, so they come as they are and repr() prints them.
@@ -43,8 +47,14 @@ _SENDABLE = {
     # Fixed width, as fields.UtcTimeField writes it; Postgres knows no year 0.
     "time": "typeof({c}) = 'text' AND length({c}) = 32 AND substr({c}, 27) = '+00:00'"
     " AND {c} >= '0001'",
+    # As Peewee's own fields write them; an offset would be dropped by the server without a word.
+    "datetime": f"typeof({{c}}) = 'text' AND ({{c}} GLOB '{_DATE} {_CLOCK}'"
+    f" OR {{c}} GLOB '{_DATE} {_CLOCK}.{_DIGIT * 6}') AND {{c}} >= '0001'",
+    "date": f"typeof({{c}}) = 'text' AND {{c}} GLOB '{_DATE}' AND {{c}} >= '0001'",
 }
 _SENT = {
+    # The server prints no fraction where there is none, as Python does.
+    "datetime": "CASE substr({c}, 20) WHEN '.000000' THEN substr({c}, 1, 19) ELSE {c} END",
     "integer": "CAST({c} AS TEXT)",
     "boolean": "CASE {c} WHEN 1 THEN 't' ELSE 'f' END",
     "real": "CAST({c} AS REAL)",
@@ -59,6 +69,8 @@ _EXPECTED = {
     "real": "a number",
     "bytes": "a BLOB",
     "time": "a UTC time as YYYY-MM-DDTHH:MM:SS.ffffff+00:00",
+    "datetime": "a time without an offset as YYYY-MM-DD HH:MM:SS or with .ffffff",
+    "date": "a date as YYYY-MM-DD",
 }
 
 
@@ -231,7 +243,15 @@ _FROM_SERVER = {
     "time": "CASE WHEN {c} >= '0001-01-01 00:00+00' AND {c} < '10000-01-01 00:00+00' THEN"
     " to_char({c} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') || '+00:00'"
     " ELSE E'\\x01' || {c}::text END",
+    "datetime": "CASE WHEN {c} >= '0001-01-01' AND {c} < '10000-01-01' THEN"
+    " regexp_replace(to_char({c}, 'YYYY-MM-DD HH24:MI:SS.US'), '[.]000000$', '')"
+    " ELSE E'\\x01' || {c}::text END",
+    "date": "CASE WHEN {c} >= '0001-01-01' AND {c} < '10000-01-01' THEN to_char({c}, 'YYYY-MM-DD')"
+    " ELSE E'\\x01' || {c}::text END",
 }
+
+TIMES = ("time", "datetime", "date")
+"""The kinds of which the server has values that no file can hold: years, and infinity."""
 
 
 def server_expressions(table: Table, alias: str) -> str:
@@ -259,7 +279,7 @@ def local_values(table: Table, row: Sequence[Any]) -> list[Any]:
     values = list(row)
     for place, column in enumerate(table.columns):
         value = values[place]
-        if column.kind == "time" and value is not None and value.startswith(MISFIT):
+        if column.kind in TIMES and value is not None and value.startswith(MISFIT):
             raise Unfit(column.name, value[1:])
         if column.kind == "real" and value is not None and value != value:
             raise Unfit(column.name, "NaN")

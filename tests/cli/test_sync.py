@@ -52,7 +52,7 @@ def test_a_sync_as_json(
     monkeypatch.setenv("DYNOSTORE_REMOTE", postgres_url)
     document = json.loads(call("--json", "sync").out)
     assert document["ok"] is True
-    assert set(document["item"]) == {"up_to_date", "seconds", "rows_per_s", "tables"}
+    assert set(document["item"]) == {"up_to_date", "seconds", "rows_per_s", "left_out", "tables"}
     assert [set(table) for table in document["item"]["tables"]] == [TABLE_KEYS, TABLE_KEYS]
     assert call("sync", "--json").item["up_to_date"] is True
 

@@ -21,7 +21,7 @@ LAYERS = (
     ("dynostore.models",),
     ("dynostore.prepared",),
     ("dynostore.migrator", "dynostore.repositories"),
-    ("dynostore.inventory", "dynostore.legacy"),
+    ("dynostore.inventory", "dynostore.legacy", "dynostore.own_models"),
     ("dynostore.compat",),
     ("dynostore.store",),
     (
@@ -49,6 +49,7 @@ PARTS = {
     "dynostore.import_archive": "dynostore.importer",
     "dynostore.import_ledger": "dynostore.importer",
     "dynostore.import_keys": "dynostore.importer",
+    "dynostore.own_schema": "dynostore.own_models",
     "dynostore.import_merge": "dynostore.importer",
     "dynostore.import_notes": "dynostore.importer",
     "dynostore.import_plan": "dynostore.importer",

@@ -16,7 +16,7 @@ from dynostore.migrator import step_names
 from dynostore.store import Store
 from dynostore.sync.local.journal import Journal, Pending
 from dynostore.sync.push.batches import Reject
-from dynostore.sync.tables import Table, literal
+from dynostore.sync.tables import Table, literal, quoted
 
 HISTORY_KEPT = 100_000
 
@@ -39,6 +39,7 @@ class LocalFile:
         self._settings = settings
         self.writer = self._connect()
         self._schema: int | None = None
+        self._strangers: list[tuple[str, str, str, str | None]] | None = None
         self.journal = Journal(self.writer)
 
     def close(self) -> None:
@@ -60,6 +61,7 @@ class LocalFile:
 
     def note_schema(self) -> None:
         """Remember the schema whose triggers were just found to be as they should."""
+        self._strangers = None
         self._schema = self._schema_version()
 
     def _schema_version(self) -> int:
@@ -121,6 +123,54 @@ class LocalFile:
         names = ", ".join(literal(table.name) for table in scope or self.tables.values())
         found = self.writer.execute(f"SELECT 1 FROM sync_log WHERE tbl IN ({names}) LIMIT 1")
         return found.fetchone() is not None
+
+    def left_out(self) -> list[str]:
+        """Give the tables that the file captures and whose models were not given."""
+        rows = self.writer.execute(
+            "SELECT t.name FROM sync_table t JOIN sqlite_master m"
+            " ON m.type = 'table' AND m.name = t.name ORDER BY 1"
+        )
+        return [name for (name,) in rows if name not in self.tables]
+
+    def require_all_models(self, why: str, tables: Iterable[str] | None = None) -> None:
+        """Refuse to go on without the models of all tables that the file captures.
+
+        :param tables: only these.
+        :raises ModelsMissing: names those that were not given.
+        """
+        wanted = self.left_out() if tables is None else tables
+        missing = sorted({name for name in wanted if name and name not in self.tables})
+        if missing:
+            raise errors.ModelsMissing(
+                f"{self.path}: {why}, and the models of some tables were not given: "
+                f"{', '.join(missing)}",
+                hint="dynostore --models MODULE sync",
+                tables=missing,
+            )
+
+    def has_strange_children(self, table: Table, key: str) -> bool:
+        """Tell whether rows of a table that does not take part refer to a row."""
+        if self._strangers is None:
+            rows = self.writer.execute(
+                'SELECT f."table", m.name, f."from", f."to" FROM sqlite_master m,'
+                " pragma_foreign_key_list(m.name) f WHERE m.type = 'table'"
+            )
+            self._strangers = [row for row in rows if row[1] not in self.tables]
+        for parent, child, column, referred in self._strangers:
+            if parent == table.name and referred in (None, table.key.name):
+                found = self.writer.execute(
+                    f"SELECT 1 FROM {quoted(child)} WHERE {quoted(column)} = ? LIMIT 1", (key,)
+                )
+                if found.fetchone() is not None:
+                    return True
+        return False
+
+    def waiting(self, table: str) -> int:
+        """Count the rows of a table that wait to be sent."""
+        [(count,)] = self.writer.execute(
+            "SELECT count(DISTINCT key) FROM sync_log WHERE tbl = ?", (table,)
+        )
+        return int(count)
 
     def has_bases(self, table: Table | None = None) -> bool:
         """Tell whether anything, or anything of one table, was ever sent or received."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from dynostore.sync.push.batches import Limits
 from dynostore.sync.tables import Column, Table
-from dynostore.sync.wire import MISFIT, server_expressions
+from dynostore.sync.wire import MISFIT, TIMES, server_expressions
 
 VALUES = slice(2, None)
 """Where the columns' values stand in a row: after its revision and its number."""
@@ -169,7 +169,7 @@ class Arrivals:
 _CONVERTERS: dict[str, Callable[[str], Any] | None] = {
     "real": float,  # SQLite's own conversion of text may miss the last digit
     "bytes": lambda text: bytes.fromhex(text[2:]),
-    "time": None,
+    **dict.fromkeys(TIMES),
 }
 
 

@@ -144,6 +144,7 @@ class Incoming:
         self.withdrawn: list[tuple[Table, str, int, str | None]] = []
         self.unfit: list[Table] = []
         self.logged = False
+        self._under_way: set[tuple[str, str]] = set()
 
     def take(self, table: Table, key: str, row: Held) -> bool:
         """Make the file hold what the server holds under a key, and remember it as the base.
@@ -160,7 +161,21 @@ class Incoming:
         if row.unfit is not None:
             self._set_aside(table, key, row.unfit)
             return False
+        # Rows may refer to each other in a circle: who is asked for again is on its way already.
+        if (table.name, key) in self._under_way:
+            return True
+        self._under_way.add((table.name, key))
+        try:
+            return self._take(table, key, row)
+        finally:
+            self._under_way.remove((table.name, key))
+
+    def _take(self, table: Table, key: str, row: Held) -> bool:
         if row.values is None:
+            if self._local.has_strange_children(table, key):
+                # Of a table that does not sync here: only the row itself can come back for them.
+                self.log(table, key, "p")
+                return False
             if not self._clear_away_children(table, key):
                 # Not as a change: a child that was changed will ask for it, one that may have been
                 # changed will not.

@@ -100,7 +100,11 @@ class Dropping:
         stays = theirs is not None and theirs.is_row
         if stays:
             rows = rows[-1:]  # the row itself: what refers to it may stay too
-        if any(later.get((t.name, k.text), 0) > before for t, k in rows):
+        if any(
+            later.get((t.name, k.text), 0) > before
+            or (not stays and self._local.has_strange_children(t, k.text))
+            for t, k in rows
+        ):
             writer.execute(
                 "UPDATE sync_reject SET wish = NULL WHERE tbl = ? AND key = ?", (table.name, key)
             )

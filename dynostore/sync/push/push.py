@@ -15,7 +15,7 @@ from dynostore.sync.local.changes import HISTORY_KEPT, LocalFile
 from dynostore.sync.local.journal import Pending, new_token
 from dynostore.sync.push.acknowledge import acknowledge
 from dynostore.sync.push.batches import Batch, Limits, Reject, changed_rows
-from dynostore.sync.push.verdicts import Outcome
+from dynostore.sync.push.verdicts import MISSING_PARENT, Outcome
 from dynostore.sync.read_ahead import ReadAhead
 from dynostore.sync.remote import statements
 from dynostore.sync.remote.server import Server, Verdict
@@ -90,13 +90,19 @@ class Push:
 
     def run(self) -> None:
         """Send everything that is logged; rounds go on while rows arrive that others waited for."""
-        while self._local.something_waits(self._scope) and self._round():
-            announced.result()
+        rows = 0
+        while self._local.something_waits(self._scope):
+            before, (rows, total) = rows, self._round()
+            if not (total.woken or (total.put_off and rows > total.put_off)):
+                break
+            if rows == before and not total.settled:
+                self._give_up_waiting(total.orphans)
+                break
         if self._local.trim_history():
             self._server.trim_history(self._node.node_id, HISTORY_KEPT)
 
-    def _round(self) -> bool:
-        """Send what is logged now; tell whether another round can send what had to wait.
+    def _round(self) -> tuple[int, Outcome]:
+        """Send what is logged now; give the number of rows, and what became of them.
 
         While one batch is on its way, the one before it is acknowledged and the next one is read.
         """
@@ -131,7 +137,17 @@ class Push:
         with self._local.writing(durable=False) as writer:
             self._local.forget_all_sent(writer, marker, self._scope_names)
             self._local.journal.drop_pending()
-        return bool(total.woken or (total.put_off and rows > total.put_off))
+        return rows, total
+
+    def _give_up_waiting(self, orphans: Sequence[tuple[str, str]]) -> None:
+        """Set the rows aside that only wait for each other: too long a circle for one batch."""
+        reason = "waits for rows that wait for this one, and they do not fit into one batch"
+        with self._local.writing() as writer:
+            for table, key in orphans:
+                reject = Reject(key, None, None, MISSING_PARENT, reason)
+                self._local.set_aside(writer, table, [reject])
+                writer.execute("DELETE FROM sync_log WHERE tbl = ? AND key = ?", (table, key))
+                self._report(self._local.tables[table]).rejected += 1
 
     def _set_aside(self, batch: Batch, rejects: list[Reject], total: Outcome) -> None:
         if rejects:
@@ -191,6 +207,7 @@ class Push:
             epoch=self._epoch,
             old=node.token,
             token=pending.token,
+            strangers=server.strangers(batch.table) if batch.op == "d" else (),
         )
         verdict = server.verdict(node.node_id, pending.token, after=judge)
         node.token = pending.token
@@ -250,12 +267,14 @@ class Push:
         ranges = [(0, bad), (bad + 1, count)]
         return [piece.part(start, end) for start, end in ranges if start < end]
 
+    def _report(self, table: Table) -> TableReport:
+        return self.reports.setdefault(table.name, TableReport(table.name))
+
     def _count(self, batch: Batch, outcome: Outcome, total: Outcome) -> None:
         """Add an outcome to the round's and the table's figures."""
-        report = self.reports.setdefault(batch.table.name, TableReport(batch.table.name))
+        report = self._report(batch.table)
         report.add(outcome)
-        total.put_off += outcome.put_off
-        total.woken += outcome.woken
+        total.add(outcome)
         now = time.perf_counter()
         report.seconds += now - self._settled
         self._settled = now

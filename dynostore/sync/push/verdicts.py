@@ -30,6 +30,7 @@ class Outcome:
 
     :ivar put_off: rows that must wait for others of this file: they were logged again.
     :ivar woken: rows that were logged because another round can send them now.
+    :ivar orphans: table and key of those that wait for their parents.
     """
 
     sent: int = 0
@@ -38,6 +39,18 @@ class Outcome:
     rejected: int = 0
     put_off: int = 0
     woken: int = 0
+    orphans: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+    @property
+    def settled(self) -> int:
+        """Rows that need not be sent again."""
+        return self.sent + self.adopted + self.conflicts + self.rejected
+
+    def add(self, other: Outcome) -> None:
+        """Add what became of another batch's rows."""
+        for field in dataclasses.fields(self):
+            name = field.name
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 class Exceptions:
@@ -100,6 +113,7 @@ class Exceptions:
             elif verdict == "orphan":
                 asked = self._ask_for_parents(writer, key, "r" if item["keep"] else "p")
                 outcome.woken += asked
+                outcome.orphans += [(self._table.name, key)] if asked else []
                 outcome.rejected += not asked
             elif verdict == "merged":
                 self._take_merge(incoming, key, item, later)
@@ -232,6 +246,14 @@ class Exceptions:
 
         :return: None: every child waits here to be sent.
         """
+        left_out = self._local.left_out()
+        for stranger in self._server.strangers(self._table):
+            # Of a table that this file captures: its own deletions may wait for its model.
+            if stranger.name not in left_out and self._server.execute(
+                f"SELECT 1 FROM {stranger.table} WHERE {quoted(stranger.column)} = %s LIMIT 1",
+                (key,),
+            ):
+                return key, None
         for name, column in self._table.children:
             for child in self._children(self._local.tables[name], column, key):
                 if not self._waits(name, child[0]):

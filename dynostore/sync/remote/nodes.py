@@ -8,9 +8,7 @@ import datetime as dt
 from dynostore import config
 from dynostore.database import require_psycopg2
 from dynostore.driver_errors import translated
-from dynostore.models import REPLICATED
 from dynostore.sync.remote.server import Server
-from dynostore.sync.tables import describe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +34,7 @@ def list_nodes(remote: str | config.Place) -> list[NodeView]:
     """
     require_psycopg2()
     place = config.Place.of(remote)
-    server = Server(place, describe(REPLICATED))
+    server = Server(place)
     try:
         with translated(place.shown):
             server.connect()

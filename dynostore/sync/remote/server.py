@@ -12,6 +12,8 @@ from typing import Any
 
 from dynostore import config, errors
 from dynostore.migrator import Migrator, step_names
+from dynostore.own_models import OwnModels
+from dynostore.own_schema import OwnSchema
 from dynostore.sync.local.journal import Node
 from dynostore.sync.remote import statements
 from dynostore.sync.remote.session import Session
@@ -51,11 +53,22 @@ class Verdict:
 
 
 class Server(Session):
-    """A session on the shared Postgres, and what the sync asks there."""
+    """A session on the shared Postgres, and what the sync asks there.
 
-    def __init__(self, place: config.Place, tables: dict[str, Table]) -> None:
+    :param tables: those that replicate; none where nothing is to be set up.
+    :param own: the user's models among them.
+    """
+
+    def __init__(
+        self,
+        place: config.Place,
+        tables: dict[str, Table] | None = None,
+        own: OwnModels | None = None,
+    ) -> None:
         super().__init__(place)
-        self.tables = tables
+        self.tables = tables or {}
+        self._own = own or OwnModels()
+        self._strangers: dict[str, list[statements.Stranger]] | None = None
 
     # -- set-up ------------------------------------------------------------------------------
 
@@ -67,6 +80,7 @@ class Server(Session):
         :raises IdentityMismatch: it is another one, or was emptied; nothing was written.
         :raises SchemaBehind: its tables are older than this program's; nothing was written.
         :raises SchemaTooNew: its tables or its protocol are newer.
+        :raises ModelChanged: the table of one of the user's models is otherwise there.
         :raises AccessDenied: it must be set up, and these credentials may not.
         """
         version = self.connection.server_version
@@ -79,6 +93,10 @@ class Server(Session):
         if not self._has_all_steps():
             with self.guard.patient(_SETUP_PATIENCE), self._answering():
                 self._bring_up_to_date(upgrade=upgrade)
+        if self._own.models:
+            with self.guard.patient(_SETUP_PATIENCE), self._answering():
+                migrator = Migrator(self.database)
+                OwnSchema(self.database, self._own, migrator).ensure(upgrade=upgrade)
         if expected is None and not self.has_sync_schema():
             self._in_setup(self._create_sync_schema)
         if self._unattached():
@@ -189,6 +207,28 @@ class Server(Session):
                 " %s)",
                 (table.name, table.key.name),
             )
+
+    def strangers(self, table: Table) -> list[statements.Stranger]:
+        """Give the foreign keys of other tables to one: a newer program's, or somebody's own.
+
+        Deleting a row would delete or change theirs, which this program would not even notice.
+        """
+        if self._strangers is None:
+            self._strangers = {}
+            for parent, name, child, column in self.execute(
+                "SELECT p.relname, c.relname, c.oid::regclass::text, a.attname"
+                " FROM pg_constraint k JOIN pg_class p ON p.oid = k.confrelid"
+                " JOIN pg_class c ON c.oid = k.conrelid"
+                " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.conkey[1]"
+                " JOIN pg_namespace n ON n.oid = p.relnamespace"
+                " WHERE k.contype = 'f' AND n.nspname = current_schema()"
+                " AND p.relname = ANY(%s) AND cardinality(k.conkey) = 1",
+                (list(self.tables),),
+            ):
+                if name not in self.tables:
+                    found = statements.Stranger(name, child, column)
+                    self._strangers.setdefault(parent, []).append(found)
+        return self._strangers.get(table.name, [])
 
     # -- nodes -------------------------------------------------------------------------------
 

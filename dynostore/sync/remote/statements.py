@@ -8,6 +8,9 @@ reads it there, after a crash as after a normal commit.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 from dynostore.sync.tables import Column, Table, literal, quoted
 
 TOKEN_MOVED = "DY001"  # noqa: S105 - a SQLSTATE
@@ -22,6 +25,18 @@ NODE_NAME = (
 _CLOCK_LOCK_TIMEOUT = "200ms"
 
 _MERGED = {"max": "greatest({t}, {p})", "min": "least({t}, {p})"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stranger:
+    """A foreign key of a table that this program does not sync, to one that it does.
+
+    :ivar table: ready for SQL; ``name``: as it is.
+    """
+
+    name: str
+    table: str
+    column: str
 
 
 def begin(table: Table, op: str, *, with_bases: bool) -> str:
@@ -50,6 +65,7 @@ def finish(
     epoch: int,
     old: int | None,
     token: int,
+    strangers: Sequence[Stranger] = (),
 ) -> str:
     """Give what judges and applies the batch, and commits.
 
@@ -58,8 +74,12 @@ def finish(
     :param number: the node's short number.
     :param epoch: the node's epoch since this sync's fence.
     :param old: the node's token before this batch.
+    :param strangers: what else on the server refers to the table; no row that it refers to goes.
     """
-    apply = _puts(table, fresh, number, token) if op == "p" else _deletes(table, number, token)
+    if op == "p":
+        apply = _puts(table, fresh, number, token)
+    else:
+        apply = _deletes(table, number, token, strangers)
     # Names that stand beside a table's columns begin with sync_, as no column of anybody's does.
     return f"""DO $push$
 DECLARE
@@ -172,6 +192,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
         FROM dynostore_push p
         LEFT JOIN {t} t ON t.{k} = p.{k}
         LEFT JOIN dynostore_sync.tombstone b ON b.tbl = {name} AND b.key = p.{k}::text;
+    {_orphans_of_orphans(table)}
     {_SEEN}
     {_archive(table, "t", "'replaced by a row of another node'", "forward", held)}
     {_archive(table, "p", "'lost to a newer version'", "lost", f"{token}, sync_number, {number}")}
@@ -206,7 +227,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
     END IF;"""
 
 
-def _deletes(table: Table, number: int, token: int) -> str:
+def _deletes(table: Table, number: int, token: int, strangers: Sequence[Stranger]) -> str:
     t, k, name = table.quoted, table.key.quoted, literal(table.name)
     return f"""
     {_LOCK.format(t=t, k=k)}
@@ -222,12 +243,13 @@ def _deletes(table: Table, number: int, token: int) -> str:
                 WHEN {_doubtful("t.sync_rev", "t.sync_seq", f"t.{k}")} THEN 'doubtful'
                 WHEN t.sync_rev IS DISTINCT FROM p.sync_base
                     AND ({_OVERTAKEN.format("t.sync_seq")}) IS NOT TRUE THEN 'lost'
-                WHEN {_has_children(table)} THEN 'children'
+                WHEN {_has_children(table, strangers)} THEN 'children'
                 ELSE 'delete'
             END AS what
         FROM dynostore_push p
         LEFT JOIN {t} t ON t.{k} = p.{k}
         LEFT JOIN dynostore_sync.tombstone b ON b.tbl = {name} AND b.key = p.{k}::text;
+    {_parents_that_stay(table)}
     {_SEEN}
     {_archive(table, "t", "'deleted'", "delete", "t.sync_rev, t.sync_seq, t.sync_node")}
     INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
@@ -271,15 +293,59 @@ def _orphan(table: Table) -> str:
         f"p.{c.quoted} IS NOT NULL AND NOT EXISTS"
         f" (SELECT 1 FROM {quoted(c.parent)} u WHERE u.{quoted(c.parent_key)} = p.{c.quoted})"
         for c in table.columns
-        if c.parent and c.parent_key
+        if c.parent and c.parent_key and c.parent != table.name
     ]
     return " OR ".join(tests) or "false"
 
 
-def _has_children(table: Table) -> str:
+def _orphans_of_orphans(table: Table) -> str:
+    """Mark the rows whose parent in the same table is neither there nor written with them.
+
+    Rows that refer to each other in a circle come into being together.
+    """
+    k, t = table.key.quoted, table.quoted
     tests = [
-        f"EXISTS (SELECT 1 FROM {quoted(child)} u WHERE u.{quoted(column)} = t.{table.key.quoted})"
-        for child, column in table.children
+        f"""(p.{c.quoted} IS NOT NULL
+            AND NOT EXISTS (SELECT 1 FROM {t} u WHERE u.{k} = p.{c.quoted})
+            AND NOT EXISTS (SELECT 1 FROM dynostore_verdict w
+                WHERE w.id = p.{c.quoted} AND w.what IN ('insert', 'back')))"""
+        for c in table.references
+        if c.parent == table.name
+    ]
+    return _until_nothing_changes(
+        tests,
+        f"""UPDATE dynostore_verdict v SET what = 'orphan' FROM dynostore_push p
+            WHERE p.{k} = v.id AND v.what NOT IN ('same', 'adopted', 'doubtful', 'orphan')""",
+    )
+
+
+def _parents_that_stay(table: Table) -> str:
+    """Mark the rows of a deletion that others of the same table refer to which stay."""
+    tests = [f"u.{quoted(c)} = v.id" for name, c in table.children if name == table.name]
+    return _until_nothing_changes(
+        tests,
+        f"""UPDATE dynostore_verdict v SET what = 'children' FROM {table.quoted} u
+            WHERE v.what = 'delete' AND NOT EXISTS (SELECT 1 FROM dynostore_verdict w
+                WHERE w.id = u.{table.key.quoted} AND w.what = 'delete')""",
+    )
+
+
+def _until_nothing_changes(tests: list[str], update: str) -> str:
+    if not tests:
+        return ""
+    return f"""LOOP
+        {update}
+            AND ({" OR ".join(tests)});
+        EXIT WHEN NOT FOUND;
+    END LOOP;"""
+
+
+def _has_children(table: Table, strangers: Sequence[Stranger]) -> str:
+    children = [(quoted(c), column) for c, column in table.children if c != table.name]
+    children += [(stranger.table, stranger.column) for stranger in strangers]
+    tests = [
+        f"EXISTS (SELECT 1 FROM {child} u WHERE u.{quoted(column)} = t.{table.key.quoted})"
+        for child, column in children
     ]
     return " OR ".join(tests) or "false"
 

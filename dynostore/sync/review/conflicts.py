@@ -9,12 +9,11 @@ from typing import Any
 
 from dynostore.errors import ConflictNotFound, InvalidValue
 from dynostore.fields import time_text, utc_now
-from dynostore.models import REPLICATED
 from dynostore.repositories.base import Page, check_window
 from dynostore.store import Store
 from dynostore.sync.local.images import image_here, values_of
 from dynostore.sync.local.reader import reading
-from dynostore.sync.tables import Table, describe
+from dynostore.sync.tables import Table, tables_of
 
 REASONS = {
     "lost": "another node changed the row first; the server kept theirs",
@@ -100,7 +99,7 @@ def list_conflicts(store: Store, *, limit: int = 50, after: str | None = None) -
         raise InvalidValue("after", f"{after!r} is not a cursor of this list")
     with reading(store) as reader:
         rows = [] if reader is None else _rows(reader, limit + 1, after)
-        found = [] if reader is None else _read(reader, rows[:limit])
+        found = [] if reader is None else _read(store, reader, rows[:limit])
     return Page(found, str(found[-1].id) if len(rows) > limit else None)
 
 
@@ -119,7 +118,7 @@ def get_conflict(store: Store, conflict_id: int) -> Conflict:
         )
         if reader is None or not rows:
             raise ConflictNotFound.of(conflict_id)
-        return _read(reader, rows)[0]
+        return _read(store, reader, rows)[0]
 
 
 def _rows(reader: sqlite3.Connection, limit: int, after: str | None) -> list[Any]:
@@ -129,8 +128,8 @@ def _rows(reader: sqlite3.Connection, limit: int, after: str | None) -> list[Any
     ).fetchall()
 
 
-def _read(reader: sqlite3.Connection, rows: list[Any]) -> list[Conflict]:
-    tables = describe(REPLICATED)
+def _read(store: Store, reader: sqlite3.Connection, rows: list[Any]) -> list[Conflict]:
+    tables = tables_of(store)
     found = []
     for number, name, key, image, node, why, at in rows:
         table = tables.get(name)

@@ -14,14 +14,13 @@ from typing import Any
 
 from dynostore import errors
 from dynostore.migrator import step_names
-from dynostore.models import REPLICATED
 from dynostore.repositories.base import Page, check_window
 from dynostore.store import Store
 from dynostore.sync.local.alone import alone
 from dynostore.sync.local.changes import LocalFile, require_file
 from dynostore.sync.local.reader import reading
 from dynostore.sync.local.stored_keys import StoredKey, find_key, rows_below
-from dynostore.sync.tables import Table, describe, literal
+from dynostore.sync.tables import Table, literal, tables_of
 
 _COLUMNS = "tbl, key, column_name, value, message, sqlstate, tries, at, origin, wish"
 
@@ -144,7 +143,7 @@ def rows_in_danger(store: Store, rows: Sequence[RejectedRow] | None = None) -> d
 
     Those are the rows themselves, and all that refer to them.
     """
-    tables = describe(REPLICATED)
+    tables = tables_of(store)
     found: dict[str, set[StoredKey]] = {}
     with reading(store) as reader:
         if reader is None:
@@ -201,7 +200,7 @@ def _each(store: Store, rows: Sequence[RejectedRow] | None, act: Any) -> int:
         if reader is None:
             return 0
     which = "origin = 'file'" if act is _drop else "true"
-    tables = describe(REPLICATED)
+    tables = tables_of(store)
     with store.transaction():
         writer: sqlite3.Connection = store.database.connection()
         wanted = _wanted(writer, rows, which)

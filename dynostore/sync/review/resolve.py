@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 from dynostore import errors
-from dynostore.models import REPLICATED
 from dynostore.store import Store
 from dynostore.sync.local.images import stored
 from dynostore.sync.local.reader import reading
 from dynostore.sync.review.conflicts import Conflict, get_conflict
-from dynostore.sync.tables import Column, Table, describe
+from dynostore.sync.tables import Column, Table, tables_of
 
 Keep = Literal["mine", "server"]
 
@@ -69,7 +69,7 @@ def resolve_all(store: Store, *, keep: Keep) -> Resolutions:
     """
     _check(keep)
     rows = _open_conflicts(store)
-    waiting = _in_order(rows)
+    waiting = _in_order(rows, tables_of(store))
     refused: list[Refusal] = []
     while waiting:  # in a table that refers to itself a parent may come later
         refused = []
@@ -104,10 +104,10 @@ def _open_conflicts(store: Store) -> list[_Row]:
         return [(number, name, key, bool(gone)) for number, name, key, gone in found]
 
 
-def _in_order(rows: list[_Row]) -> list[tuple[int, str, str]]:
+def _in_order(rows: list[_Row], tables: Iterable[str]) -> list[tuple[int, str, str]]:
     """Give the newest conflict of each row: puts parents first, then deletions children first."""
     newest = {(name, key): (number, gone) for number, name, key, gone in rows}
-    ranks = {name: rank for rank, name in enumerate(describe(REPLICATED))}
+    ranks = {name: rank for rank, name in enumerate(tables)}
 
     def place(item: tuple[tuple[str, str], tuple[int, bool]]) -> tuple[bool, int, int]:
         (name, _), (number, gone) = item
@@ -132,7 +132,7 @@ def _settle(store: Store, conflict_id: int, keep: Keep, *, alone: bool) -> None:
             raise errors.ConflictNotFound.of(conflict_id)
         name, key, image = row
         if keep == "mine":
-            _write_mine(writer, conflict_id, name, key, image)
+            _write_mine(writer, tables_of(store), conflict_id, name, key, image)
         writer.execute(
             "DELETE FROM sync_conflict WHERE tbl = ? AND key = ?"
             f" AND id {'=' if alone else '<='} ?",
@@ -141,9 +141,13 @@ def _settle(store: Store, conflict_id: int, keep: Keep, *, alone: bool) -> None:
 
 
 def _write_mine(
-    writer: sqlite3.Connection, conflict_id: int, name: str, key: str, image: str | None
+    writer: sqlite3.Connection,
+    tables: dict[str, Table],
+    conflict_id: int,
+    name: str,
+    key: str,
+    image: str | None,
 ) -> None:
-    tables = describe(REPLICATED)
     if name not in tables:
         raise errors.ConfigError(f"{name}: this program does not know the table")
     table = tables[name]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dynostore.sync.tables import Column
-from dynostore.sync.wire import MISFIT
+from dynostore.sync.wire import MISFIT, TIMES
 
 Lines = list[bytes]
 Version = tuple[int | None, int | None]
@@ -127,7 +127,7 @@ def odd_ones(ours: Lines, theirs: Lines) -> list[tuple[bytes, Line | None, Line 
 def misfit_in(columns: Sequence[Column], theirs: Line) -> str | None:
     """Give the column whose value no file can hold."""
     for column, field in zip(columns, theirs.fields, strict=True):
-        if column.kind == "time" and field.startswith(MISFIT.encode()):
+        if column.kind in TIMES and field.startswith(MISFIT.encode()):
             return column.name
         if column.kind == "real" and field == b"NaN":
             return column.name
@@ -203,4 +203,5 @@ _MEANINGS: dict[str, Callable[[str], Any]] = {
     "real": float,
     "time": _instant,
     "bytes": str.lower,
+    "datetime": lambda text: text.removesuffix(".000000"),
 }

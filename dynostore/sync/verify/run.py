@@ -16,14 +16,13 @@ from typing import Any
 from dynostore import config, errors
 from dynostore.database import SqliteFile, require_psycopg2
 from dynostore.driver_errors import translated
-from dynostore.models import REPLICATED
 from dynostore.store import Store
 from dynostore.sync.local.alone import alone
 from dynostore.sync.local.changes import LocalFile, require_file
 from dynostore.sync.push.push import Progress
 from dynostore.sync.remote.server import Server
 from dynostore.sync.run import SyncReport, sync
-from dynostore.sync.tables import Table, describe, select
+from dynostore.sync.tables import Table, select, tables_of
 from dynostore.sync.verify.judge import Difference
 from dynostore.sync.verify.look import Look, TableCheck
 from dynostore.sync.verify.sides import Here, There
@@ -118,11 +117,11 @@ def verify(
             f"{file.shown}: was opened for reading only", hint="open it without read_only"
         )
     started = time.perf_counter()
-    described = describe(REPLICATED)
+    described = tables_of(store)
     scope = select(described, tables, skip)
 
     def compare(*, mend: bool) -> VerifyReport:
-        with _sides(file, place, described) as (local, server, here):
+        with _sides(store, file, place, described) as (local, server, here):
             look = Look(here, There(server), scope, deep=deep, limit=limit, progress=progress)
             look.run(delay_s)
             if mend:
@@ -142,7 +141,7 @@ def verify(
 
 @contextmanager
 def _sides(
-    file: SqliteFile, place: config.Place, tables: dict[str, Table]
+    store: Store, file: SqliteFile, place: config.Place, tables: dict[str, Table]
 ) -> Iterator[tuple[LocalFile, Server, Here]]:
     """Reach both sides, while no sync of the file runs."""
     with (
@@ -155,7 +154,7 @@ def _sides(
             raise errors.IdentityMismatch(
                 f"{file.shown}: was never synced", hint="dynostore sync --to URL"
             )
-        with closing(Server(place, tables)) as server, translated(place.shown):
+        with closing(Server(place, tables, store.own)) as server, translated(place.shown):
             server.connect()
             server.ensure(local.journal.node().server_id)
             yield local, server, here
