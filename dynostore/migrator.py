@@ -24,6 +24,7 @@ from dynostore.backup import backup_file
 from dynostore.database import APPLICATION_ID, MemoryDatabase, SqliteFile
 from dynostore.migration_steps import HISTORY_TABLE as HISTORY_TABLE
 from dynostore.migration_steps import directory as directory
+from dynostore.migration_steps import is_additive as is_additive
 from dynostore.migration_steps import step_names as step_names
 from dynostore.sqlite_dependents import lift_dependents, put_back_dependents
 

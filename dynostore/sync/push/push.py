@@ -207,6 +207,7 @@ class Push:
             epoch=self._epoch,
             old=node.token,
             token=pending.token,
+            unknown=server.unknown_columns.get(batch.table.name, ()),
             strangers=server.strangers(batch.table) if batch.op == "d" else (),
         )
         verdict = server.verdict(node.node_id, pending.token, after=judge)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib.resources
 import json
+import re
 import secrets
 import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from dynostore import config, errors
-from dynostore.migrator import Migrator, step_names
+from dynostore import __version__, config, errors
+from dynostore.migrator import Migrator, is_additive, step_names
 from dynostore.own_models import OwnModels
 from dynostore.own_schema import OwnSchema
 from dynostore.sync.local.journal import Node
@@ -52,11 +53,16 @@ class Verdict:
     exceptions: list[dict[str, Any]]
 
 
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
 class Server(Session):
     """A session on the shared Postgres, and what the sync asks there.
 
     :param tables: those that replicate; none where nothing is to be set up.
     :param own: the user's models among them.
+    :ivar unknown_columns: by table, those that a newer program has added.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Server(Session):
         super().__init__(place)
         self.tables = tables or {}
         self._own = own or OwnModels()
+        self.unknown_columns: dict[str, list[str]] = {}
         self._strangers: dict[str, list[statements.Stranger]] | None = None
 
     # -- set-up ------------------------------------------------------------------------------
@@ -105,12 +112,31 @@ class Server(Session):
     def _bring_up_to_date(self, *, upgrade: bool) -> None:
         try:
             Migrator(self.database).ensure()
+        except errors.SchemaTooNew as exc:
+            exc.hint = self._version_to_install()
+            raise
         except errors.SchemaBehind as exc:
             if upgrade:
                 Migrator(self.database).upgrade()
+                self._note_program()
                 return
             exc.hint = "dynostore sync --upgrade-server, once every node can be upgraded too"
             raise
+
+    def _note_program(self) -> None:
+        """Keep which version of dynostore knows these tables, for those that do not."""
+        if self.has_sync_schema():
+            self.execute("ALTER TABLE dynostore_sync.server ADD COLUMN IF NOT EXISTS program text")
+            self.execute("UPDATE dynostore_sync.server SET program = %s", (__version__,))
+
+    def _version_to_install(self) -> str:
+        known = self.has_sync_schema() and self.one(
+            "SELECT to_jsonb(s) ->> 'program' FROM dynostore_sync.server s"
+        )
+        # Where somebody upgraded the tables by other means, an older one stands there.
+        if known and known[0] and _numbers(known[0]) > _numbers(__version__):
+            return f"pip install 'dynostore>={known[0]}'"
+        return "pip install --upgrade dynostore"
 
     def _require(self, expected: str) -> None:
         found = self.identity().id if self.has_sync_schema() else None
@@ -136,7 +162,7 @@ class Server(Session):
         if row[2] > PROTOCOL:
             raise errors.SchemaTooNew(
                 f"{self.place.shown}: speaks sync protocol {row[2]}, this program {PROTOCOL}",
-                hint="pip install --upgrade dynostore",
+                hint=self._version_to_install(),
             )
         return ServerIdentity(row[0], row[1], row[3])
 
@@ -153,11 +179,15 @@ class Server(Session):
         )
 
     def _has_all_steps(self) -> bool:
-        """Tell whether the tables are just this program's, in a tenth of the migrator's time."""
+        """Tell whether the tables are this program's, in a tenth of the migrator's time.
+
+        What later steps only added does not concern it.
+        """
         if not self._has_table("dynostore_migration"):
             return False
-        applied = self.execute("SELECT name FROM dynostore_migration")
-        return {name for (name,) in applied} == set(step_names())
+        applied = {name for (name,) in self.execute("SELECT name FROM dynostore_migration")}
+        known = set(step_names())
+        return known <= applied and all(map(is_additive, applied - known))
 
     def _has_table(self, name: str) -> bool:
         return self.one("SELECT to_regclass(%s) IS NOT NULL", (name,)) == (True,)
@@ -179,8 +209,9 @@ class Server(Session):
         script = importlib.resources.files(__package__).joinpath("server.sql")
         self.execute(script.read_text(encoding="utf-8"))
         self.execute(
-            "INSERT INTO dynostore_sync.server (id, incarnation, protocol) VALUES (%s, %s, %s)",
-            (str(uuid.uuid4()), secrets.randbits(63) or 1, PROTOCOL),
+            "INSERT INTO dynostore_sync.server (id, incarnation, protocol, program)"
+            " VALUES (%s, %s, %s, %s)",
+            (str(uuid.uuid4()), secrets.randbits(63) or 1, PROTOCOL, __version__),
         )
 
     def _unattached(self) -> list[Table]:
@@ -189,16 +220,27 @@ class Server(Session):
         A dump of one schema restores tables without the triggers of another's functions.
         """
         rows = self.execute(
-            "SELECT c.relname, (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid"
-            " AND a.attname = ANY(%s) AND NOT a.attisdropped),"
+            "SELECT c.relname, (SELECT array_agg(a.attname::text) FROM pg_attribute a"
+            " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),"
             " (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = c.oid"
             " AND g.tgname LIKE 'zz\\_sync\\_%%' AND g.tgenabled <> 'D')"
             " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')",
-            (list(SYNC_COLUMNS),),
+            " WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')"
+            " AND c.relname = ANY(%s)",
+            (list(self.tables),),
         )
-        found = {name: (columns, triggers) for name, columns, triggers in rows}
-        return [t for t in self.tables.values() if found.get(t.name) != (len(SYNC_COLUMNS), 7)]
+        found = {name: (set(columns), triggers) for name, columns, triggers in rows}
+        self.unknown_columns = {
+            name: sorted(columns.difference(SYNC_COLUMNS, self.tables[name].column_names))
+            for name, (columns, _) in found.items()
+        }
+        return [
+            t
+            for t in self.tables.values()
+            if t.name not in found
+            or not found[t.name][0].issuperset(SYNC_COLUMNS)
+            or found[t.name][1] != 7
+        ]
 
     def _attach(self) -> None:
         for table in self._unattached():

@@ -9,6 +9,8 @@ CREATE TABLE dynostore_sync.server (
     id uuid NOT NULL,
     incarnation bigint NOT NULL,
     protocol integer NOT NULL,
+    -- The version of dynostore that made or upgraded the tables.
+    program text,
     -- Tombstones up to this number were purged: whose cursor is behind it must compare every key.
     horizon bigint NOT NULL DEFAULT 0
 );

@@ -66,6 +66,7 @@ def finish(
     old: int | None,
     token: int,
     strangers: Sequence[Stranger] = (),
+    unknown: Sequence[str] = (),
 ) -> str:
     """Give what judges and applies the batch, and commits.
 
@@ -74,12 +75,13 @@ def finish(
     :param number: the node's short number.
     :param epoch: the node's epoch since this sync's fence.
     :param old: the node's token before this batch.
+    :param unknown: columns that a newer program has added: they are left alone, and archived.
     :param strangers: what else on the server refers to the table; no row that it refers to goes.
     """
     if op == "p":
-        apply = _puts(table, fresh, number, token)
+        apply = _puts(table, fresh, number, token, unknown)
     else:
-        apply = _deletes(table, number, token, strangers)
+        apply = _deletes(table, number, token, strangers, unknown)
     # Names that stand beside a table's columns begin with sync_, as no column of anybody's does.
     return f"""DO $push$
 DECLARE
@@ -146,7 +148,7 @@ _OVERTAKEN = "{} < p.sync_base_seq"
 _SEEN = "SELECT array_agg(DISTINCT what) INTO sync_seen FROM dynostore_verdict;"
 
 
-def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
+def _puts(table: Table, fresh: bool, number: int, token: int, unknown: Sequence[str]) -> str:
     t, k, name = table.quoted, table.key.quoted, literal(table.name)
     columns = table.column_list
     stamped = f"({columns}, sync_rev, sync_seq, sync_node)"
@@ -194,7 +196,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
         LEFT JOIN dynostore_sync.tombstone b ON b.tbl = {name} AND b.key = p.{k}::text;
     {_orphans_of_orphans(table)}
     {_SEEN}
-    {_archive(table, "t", "'replaced by a row of another node'", "forward", held)}
+    {_archive(table, "t", "'replaced by a row of another node'", "forward", held, unknown)}
     {_archive(table, "p", "'lost to a newer version'", "lost", f"{token}, sync_number, {number}")}
     {_archive(table, "p", _NOT_CAPTURED, "doubtful", f"{token}, sync_number, {number}")}
     IF sync_seen && '{{insert,back}}' THEN
@@ -227,7 +229,13 @@ def _puts(table: Table, fresh: bool, number: int, token: int) -> str:
     END IF;"""
 
 
-def _deletes(table: Table, number: int, token: int, strangers: Sequence[Stranger]) -> str:
+def _deletes(
+    table: Table,
+    number: int,
+    token: int,
+    strangers: Sequence[Stranger],
+    unknown: Sequence[str],
+) -> str:
     t, k, name = table.quoted, table.key.quoted, literal(table.name)
     return f"""
     {_LOCK.format(t=t, k=k)}
@@ -251,7 +259,7 @@ def _deletes(table: Table, number: int, token: int, strangers: Sequence[Stranger
         LEFT JOIN dynostore_sync.tombstone b ON b.tbl = {name} AND b.key = p.{k}::text;
     {_parents_that_stay(table)}
     {_SEEN}
-    {_archive(table, "t", "'deleted'", "delete", "t.sync_rev, t.sync_seq, t.sync_node")}
+    {_archive(table, "t", "'deleted'", "delete", "t.sync_rev, t.sync_seq, t.sync_node", unknown)}
     INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
         SELECT {name}, key, {token}, sync_number, {number}, 'deletion lost to a newer version'
         FROM dynostore_verdict WHERE what IN ('lost', 'doubtful');
@@ -378,10 +386,13 @@ def _merge(table: Table, number: int, token: int) -> str:
     END IF;"""
 
 
-def _archive(table: Table, alias: str, why: str, what: str, stamps: str) -> str:
+def _archive(
+    table: Table, alias: str, why: str, what: str, stamps: str, unknown: Sequence[str] = ()
+) -> str:
     """Keep the image of the rows with one verdict: of the server's (t) or of mine (p)."""
     k = table.key.quoted
-    image = ", ".join(f"{alias}.{c.quoted}" for c in table.columns)
+    names = [*(c.quoted for c in table.columns), *map(quoted, unknown)]
+    image = ", ".join(f"{alias}.{name}" for name in names)
     source = table.quoted if alias == "t" else "dynostore_push"
     return f"""IF '{what}' = ANY (sync_seen) THEN
         INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why, image)
