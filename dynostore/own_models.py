@@ -33,11 +33,10 @@ SUPPORTED = {
 
 _LONGEST_NAME_BYTES = 63
 _RESERVED_TABLES = ("dynostore_", "sync_", "sqlite_", "pg_")
-# The server's bookkeeping, what a batch carries on its way, what a table has without being asked.
-_RESERVED_COLUMNS = {
-    *("sync_rev", "sync_seq", "sync_node", "sync_base", "sync_base_seq", "sync_mark"),
-    *("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid", "_rowid_"),
-}
+# The server's bookkeeping, and what stands beside a table's columns in the sync's statements.
+_RESERVED_PREFIXES = ("sync_", "dynostore_")
+# What every table has without being asked.
+_RESERVED_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid", "_rowid_"}
 _TEXT_KEY = (
     "id = UuidField(primary_key=True, default=new_id), of dynostore.fields and dynostore.ids"
 )
@@ -196,10 +195,8 @@ def _check_table(model: Model) -> None:
                 f"the columns {other!r} and {column!r} differ only in case",
                 "column_name='...' in one of them",
             )
-        if column.lower() in _RESERVED_COLUMNS or column.lower().startswith("dynostore_"):
-            raise _refuse(
-                model, f"the column {column!r} has a name of the sync's", "column_name='...'"
-            )
+        if column.lower() in _RESERVED_COLUMNS or column.lower().startswith(_RESERVED_PREFIXES):
+            raise _refuse(model, f"the column {column!r} has a reserved name", "column_name='...'")
 
 
 def _check_key(model: Model) -> None:

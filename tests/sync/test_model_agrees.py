@@ -18,7 +18,6 @@ import json
 import os
 import shutil
 import sqlite3
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -625,10 +624,7 @@ def _real_row(table: str, row: Any) -> dict[str, Any]:
 
 def _replicate(patch: pytest.MonkeyPatch) -> None:
     """Let the sync see to our tables instead of the store's own."""
-    models = _models()
-    for name, module in list(sys.modules.items()):
-        if name.startswith("dynostore.sync") and hasattr(module, "REPLICATED"):
-            patch.setattr(module, "REPLICATED", models)
+    patch.setattr("dynostore.models.REPLICATED", tuple(_models()))
 
 
 @pytest.fixture(scope="module")

@@ -343,7 +343,7 @@ REFUSED: list[tuple[str, Callable[[], list[Any]]]] = [
     ),
     ("of dynostore already", lambda: [model_with(meta={"table_name": "Runs"})]),
     ("dynostore's or the database's", lambda: [model_with(meta={"table_name": "sync_log"})]),
-    ("a name of the sync's", lambda: [model_with(sync_rev=peewee.IntegerField())]),
+    ("a reserved name", lambda: [model_with(sync_rev=peewee.IntegerField())]),
     ("is a DecimalField", lambda: [model_with(a=peewee.DecimalField())]),
     ("is a TimeField", lambda: [model_with(a=peewee.TimeField())]),
     ("is a FixedCharField", lambda: [model_with(a=peewee.FixedCharField())]),
