@@ -369,6 +369,13 @@ class AsyncImports(Protocol):
         self,
         ids: Sequence[str],
     ) -> dict[str, Any]: ...
+    async def reasons(
+        self,
+        ids: Sequence[str],
+    ) -> dict[str, str | None]: ...
+    def sources(
+        self,
+    ) -> AsyncIterator[tuple[str, str, str]]: ...
     async def forget(
         self,
         ids: Sequence[str],

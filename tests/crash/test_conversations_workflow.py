@@ -11,6 +11,8 @@ from dynostore import errors
 from dynostore.models import Message
 from dynostore.store import Store
 
+pytestmark = pytest.mark.slow
+
 StartPython = Callable[..., "subprocess.Popen[str]"]
 
 SPEAKERS = 8

@@ -10,7 +10,10 @@ import pytest
 
 from dynostore.store import Store
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
+]
 
 # In a process of its own: a fork of the test run that went wrong would run the other tests twice.
 BEFORE = """

@@ -16,6 +16,8 @@ import pytest
 from dynostore import fields, models
 from dynostore.store import Store
 
+pytestmark = pytest.mark.slow
+
 Act = Callable[[Store], object]
 
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -116,7 +118,6 @@ def perform(path: Path, act: Act) -> None:
         act(store)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 @pytest.mark.parametrize("name", ACTS)
 def test_all_or_nothing_is_left_of(

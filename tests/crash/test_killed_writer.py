@@ -17,6 +17,8 @@ from dynostore.ids import derived_id
 from dynostore.models import Run, RunFile
 from dynostore.store import Store
 
+pytestmark = pytest.mark.slow
+
 T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 KilledAt = Callable[[int, Callable[[], object]], bool]
 

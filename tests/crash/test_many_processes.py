@@ -11,6 +11,8 @@ import pytest
 
 from dynostore.store import Store
 
+pytestmark = pytest.mark.slow
+
 StartPython = Callable[..., "subprocess.Popen[str]"]
 
 PROCESSES = 8

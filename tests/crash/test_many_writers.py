@@ -13,6 +13,8 @@ import pytest
 from dynostore import models
 from dynostore.store import Store
 
+pytestmark = pytest.mark.slow
+
 StartPython = Callable[..., "subprocess.Popen[str]"]
 
 PROCESSES = 8
@@ -214,7 +216,6 @@ def test_sixty_four_writers_of_one_file_lose_nothing(
     compare(url, write_at_once(url, start_python, 2))
 
 
-@pytest.mark.slow
 def test_sixty_four_writers_lose_nothing_in_twenty_seconds(
     start_python: StartPython, store_url: str
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 from dynostore import errors
 from dynostore.store import Store
 
+pytestmark = pytest.mark.slow
+
 StartPython = Callable[..., "subprocess.Popen[str]"]
 
 PROCESSES = 8

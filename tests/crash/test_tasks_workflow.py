@@ -10,6 +10,8 @@ import pytest
 from dynostore import errors
 from dynostore.store import Store
 
+pytestmark = pytest.mark.slow
+
 StartPython = Callable[..., "subprocess.Popen[str]"]
 
 WORKERS = 8

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pytest
+
 Run = Callable[..., CompletedProcess[str]]
 
 
+@pytest.mark.slow
 def test_a_benchmark_prints_one_json_object_with_its_machine(run_python: Run, root: Path) -> None:
     text = run_python("-m", "bench", "open", "--rounds", "1", "--json", cwd=root).stdout
     result = json.loads(text)
@@ -24,6 +27,7 @@ def test_a_benchmark_prints_tables(run_python: Run, root: Path) -> None:
     assert "cores" in text
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_records_runs_with_the_peers_that_there_are(
     run_python: Run, root: Path
 ) -> None:

@@ -318,6 +318,7 @@ def test_settling_is_captured_and_asks_no_server(nodes: list[Any]) -> None:
     assert sync_status(two.store).waiting == {"runs": 1}
 
 
+@pytest.mark.slow
 def test_killed_at_any_statement_a_conflict_is_settled_or_open(
     nodes: list[Any], killed_at: Callable[[int, Callable[[], object]], bool]
 ) -> None:

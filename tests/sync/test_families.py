@@ -205,6 +205,7 @@ def compare_filled(made: Made, node: Any, check: Any) -> None:
     push_and_compare(node, check)
 
 
+@pytest.mark.slow
 @repeatable(8)
 @given(made=filled_stores())
 def test_all_tables_filled_arrive_value_by_value(made: Made, node: Any, check: Any) -> None:
@@ -289,6 +290,7 @@ def compare_verbs(data: Any, node: Any, check: Any) -> None:
     }
 
 
+@pytest.mark.slow
 @repeatable(4)
 @given(data=st.data())
 def test_what_all_verbs_write_arrives_value_by_value(data: Any, node: Any, check: Any) -> None:

@@ -60,6 +60,7 @@ def test_a_file_copied_with_unsent_changes_sends_them_from_both_without_a_confli
     copy.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["original", "copy"])
 def test_a_file_copied_in_the_middle_of_a_push(
     first: str, node: Any, remote: Any, tmp_path: Any, doomed: Any, check: Any
@@ -310,6 +311,7 @@ def test_work_done_on_the_restored_server_is_not_overwritten(
     assert one.sync().up_to_date
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [2, 100])
 def test_a_push_that_dies_on_a_restored_server_is_finished(
     rows: int, node: Any, remote: Any, backups: _Backups, doomed: Any, check: Any, tmp_path: Any

@@ -159,7 +159,7 @@ def test_a_push_killed_at_some_statements_is_finished_by_the_next(
 ) -> None:
     scene.prepare(before)
     total = _statements(scene, doomed)
-    step = total // 10
+    step = total // 4
     for at in range(dice.randrange(1, step), total, step):
         assert _kill_and_finish(scene, doomed, check, at, then)
 

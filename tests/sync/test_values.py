@@ -102,6 +102,7 @@ def runs_with_files(draw: Callable[..., Any]) -> list[Run | RunFile]:
     return [run, *files]
 
 
+@pytest.mark.slow
 @repeatable
 @given(families=st.lists(runs_with_files(), max_size=4))
 def test_what_a_store_takes_arrives_word_for_word(families: Any, node: Any, check: Any) -> None:

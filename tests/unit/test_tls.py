@@ -100,7 +100,8 @@ def command(directory: Path) -> None:
 
 
 @pytest.fixture(
-    params=[store, async_store, asyncpg, sync_verb, command], ids=lambda way: way.__name__
+    params=[store, async_store, asyncpg, sync_verb, pytest.param(command, marks=pytest.mark.slow)],
+    ids=lambda way: way.__name__,
 )
 def way(request: pytest.FixtureRequest) -> Way:
     """Give each of the ways to a server in turn."""
