@@ -39,7 +39,7 @@ from dynostore.sync.verify.run import verify
 
 SOAK_MINUTES = float(os.environ.get("DYNOSTORE_SOAK", "0"))
 SOAK_SEED = os.environ.get("DYNOSTORE_SOAK_SEED")
-FAST_SEED, FAST_HISTORIES = 1, 4
+FAST_SEED, FAST_HISTORIES = 1, 3
 SOAK_HISTORIES = 20
 """Histories of one seed."""
 
