@@ -50,7 +50,7 @@ def info(session: Session) -> None:
 
 def _inventory(session: Session, place: Place) -> Inventory:
     if is_compat(place.url):
-        with contextlib.closing(Store.at(place, create=False)) as store:
+        with contextlib.closing(Store.at(place, read_only=True, create=False)) as store:
             return cast("Inventory", store.database.inventory())
     with session.database() as database:
         return take_inventory(database)
@@ -68,12 +68,13 @@ def _remote(session: Session) -> dict[str, str] | None:
 def _for_people(facts: dict[str, Any]) -> dict[str, Any]:
     pending = f" (pending: {', '.join(facts['pending'])})" if facts["pending"] else ""
     remote = facts["remote"]
+    has_schema = facts["schema_version"] or facts["pending"]  # files of older tools have none
     return {
         "store": facts["url"],
         "found by": facts["found_by"],
         "engine": facts["engine"],
         "size": f"{facts['size_bytes']:,} bytes",
-        "schema version": f"{facts['schema_version']}{pending}",
+        "schema version": f"{facts['schema_version']}{pending}" if has_schema else None,
         **{f"rows in {table}": f"{count:,}" for table, count in facts["rows"].items()},
         "shared server": f"{remote['url']} (found by: {remote['found_by']})" if remote else None,
         "dynostore": facts["dynostore_version"],

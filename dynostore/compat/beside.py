@@ -67,9 +67,17 @@ def read_note(path: Path) -> Values:
         raise Unreadable(f"the note on it in .dynostore: {exc}") from None
 
 
-def note_text(note: Values) -> bytes | None:
-    """Give the file of a note; None where there is nothing to note."""
-    return f"{json.dumps(note, indent=2, sort_keys=True)}\n".encode() if note else None
+def note_change(root: Path, path: Path, note: Values) -> dict[str, bytes | None]:
+    """Give what must be written to a note's file, by its path below the root; nothing often.
+
+    :param note: what is to be noted; where that is nothing there shall be no file.
+    """
+    text = json.dumps(note, indent=2, sort_keys=True).encode() if note else None
+    try:
+        before: bytes | None = path.read_bytes()
+    except FileNotFoundError:
+        before = None
+    return {} if text == before else {path.relative_to(root).as_posix(): text}
 
 
 def _plain(value: Any) -> Any:

@@ -70,7 +70,7 @@ class FileJournal:
 
         :raises StoreLocked: a reader that may not write found what a dead writer left.
         """
-        if self._read_only:
+        if self._read_only or not os.access(self.root, os.W_OK):
             if self._journal.exists():
                 raise errors.StoreLocked(
                     f"{self.root}: a transaction is being written, or its program died",

@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, Protocol
 
 from dynostore import errors
@@ -36,9 +36,9 @@ _TRIES, _PAUSE_S = 20, 0.01
 
 _TRACK = """
 CREATE TRIGGER {model}_{event} AFTER {event} ON {model} BEGIN
-    INSERT INTO changed VALUES ('{shelf}', {row}.{owner}); END
+    INSERT INTO changed VALUES ('{shelf}', {row}.{owner}, {part}); END
 """
-_CHANGED = "SELECT DISTINCT owner FROM changed WHERE shelf = ? ORDER BY 1"
+_CHANGED = "SELECT DISTINCT owner, part FROM changed WHERE shelf = ? ORDER BY 1"
 
 
 @dataclasses.dataclass(slots=True)
@@ -74,6 +74,11 @@ class Shelf(Protocol):
         ...
 
     @property
+    def parts(self) -> Mapping[type[Record], str]:
+        """Of tables whose rows have files of their own, the column that tells them apart."""
+        ...
+
+    @property
     def repository(self) -> Repository:
         """The family's, on the mirror."""
         ...
@@ -89,11 +94,24 @@ class Shelf(Protocol):
         """
         ...
 
-    def write(self, owner: str, unit: Unit | None) -> tuple[str, dict[str, bytes | None], Any]:
+    def beside(self, path: str) -> bytes:
+        """Give something that is another whenever what lies beside a main file is."""
+        ...
+
+    def write(
+        self, owner: str, unit: Unit | None, parts: Set[str]
+    ) -> tuple[str, dict[str, bytes | None], Any]:
         """Give the main file's path, what files shall hold, and the memo.
 
+        The main file is always among them: by it the others see that something changed.
+
         :param unit: what is there of the owner by now.
+        :param parts: those of its parts that changed.
         """
+        ...
+
+    def looked(self) -> None:
+        """Bring up to date what records say of those of other files, after a look."""
         ...
 
     def path_of(self, owner: str) -> str:
@@ -132,16 +150,22 @@ class FolderDatabase(MemoryDatabase):
         models = [model for shelf in shelves for model in shelf.owners]
         with super().reading(), self.bind_ctx(models):
             self.create_tables(models)
-            self._run("CREATE TABLE changed (shelf TEXT, owner TEXT)")
+            self._run("CREATE TABLE changed (shelf TEXT, owner TEXT, part TEXT)")
             for shelf in shelves:
                 for model, owner in shelf.owners.items():
-                    self._track(shelf.name, str(model._meta.table_name), owner)
+                    self._track(
+                        shelf.name, str(model._meta.table_name), owner, shelf.parts.get(model)
+                    )
         self._shelves = list(shelves)
 
-    def _track(self, shelf: str, model: str, owner: str) -> None:
+    def _track(self, shelf: str, model: str, owner: str, part: str | None) -> None:
         for event, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD")):
-            text = _TRACK.format(model=model, event=event, shelf=shelf, row=row, owner=owner)
-            self._run(text)
+            column = "NULL" if part is None else f"{row}.{part}"
+            self._run(
+                _TRACK.format(
+                    model=model, event=event, shelf=shelf, row=row, owner=owner, part=column
+                )
+            )
 
     def _run(self, sql: str, parameters: tuple[Any, ...] = ()) -> Any:
         execute: Any = self.execute_sql  # Peewee's stubs do not type it
@@ -212,6 +236,8 @@ class FolderDatabase(MemoryDatabase):
             for shelf in self._shelves:
                 mine = [(path, sign) for s, path, sign in fresh if s is shelf]
                 self._take_over(shelf, mine, now_ns)
+            for shelf in self._shelves:
+                shelf.looked()
             self._run("DELETE FROM changed")
 
     def _take_over(self, shelf: Shelf, fresh: Sequence[tuple[str, Signature]], now_ns: int) -> None:
@@ -242,7 +268,7 @@ class FolderDatabase(MemoryDatabase):
             unit.problem = None
             try:
                 data = (self.files.root / path).read_bytes()
-                unit.digest = hashlib.sha256(data).hexdigest()
+                unit.digest = _digest(data, shelf.beside(path))
                 if before is not None and before.digest == unit.digest:
                     before.signature, before.seen_ns = signature, now_ns
                     return None, []
@@ -298,11 +324,15 @@ class FolderDatabase(MemoryDatabase):
         files: dict[str, bytes | None] = {}
         written: list[tuple[Shelf, str, str, Any]] = []
         for shelf in self._shelves:
-            rows = self._run(_CHANGED, (shelf.name,)).fetchall()
-            for (owner,) in rows:
+            changed: dict[str, set[str]] = {}
+            for owner, part in self._run(_CHANGED, (shelf.name,)).fetchall():
+                changed.setdefault(owner, set()).update([] if part is None else [part])
+            for owner, parts in changed.items():
                 known = self._paths.get((shelf.name, owner))
                 unit = None if known is None else self.units[known]
-                path, wanted, memo = shelf.write(owner, unit)
+                path, wanted, memo = shelf.write(owner, unit, parts)
+                if unit is None and wanted[path] is None:
+                    continue  # came and went
                 written.append((shelf, owner, path, memo))
                 files |= wanted
         if not written:
@@ -347,7 +377,7 @@ class FolderDatabase(MemoryDatabase):
             self._paths.pop((shelf.name, owner), None)
             return
         status = (self.files.root / path).stat()
-        digest = hashlib.sha256(data).hexdigest()
+        digest = _digest(data, shelf.beside(path))
         signature = _signature_of(status)
         self.units[path] = Unit(path, signature, time.time_ns(), digest, owner, None, memo)
         self._paths[shelf.name, owner] = path
@@ -371,11 +401,15 @@ class FolderDatabase(MemoryDatabase):
         if broken:
             raise self.damage(min(broken, key=lambda unit: unit.path))
 
-    def require_readable(self, path: str) -> None:
-        """Refuse to say that a record is missing while the file that it would have is broken."""
-        unit = self.units.get(path)
-        if unit is not None and unit.problem is not None:
-            raise self.damage(unit)
+    def require_readable(self, path: str, key: str) -> None:
+        """Refuse to say that a record is missing while a file is broken that could be its.
+
+        :param path: the main file that it would have.
+        :raises IntegrityFailure: names the file.
+        """
+        for unit in self.units.values():
+            if unit.problem is not None and (unit.path == path or key in unit.path):
+                raise self.damage(unit)
 
     def check(self) -> list[str]:
         """Name each file that cannot be read."""
@@ -392,11 +426,17 @@ class FolderDatabase(MemoryDatabase):
                 for model in shelf.owners
             }
             size_bytes = sum(unit.signature[1] for unit in self.units.values())
-        return Inventory(self.title, size_bytes, rows, schema_version=0, pending=[])
+            broken = sum(unit.problem is not None for unit in self.units.values())
+        engine = f"{self.title}, of which {broken} cannot be read" if broken else self.title
+        return Inventory(engine, size_bytes, rows, schema_version=0, pending=[])
 
 
 def _signature_of(status: os.stat_result) -> Signature:
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _digest(data: bytes, beside: bytes) -> str:
+    return hashlib.sha256(hashlib.sha256(data).digest() + beside).hexdigest()
 
 
 def _is_unsettled(unit: Unit) -> bool:

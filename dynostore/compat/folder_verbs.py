@@ -27,7 +27,7 @@ class FolderVerbs(Repository):
 
     def _require_readable(self, key: str) -> None:
         with self._db.reading():
-            self._db.require_readable(self.shelf.path_of(key))
+            self._db.require_readable(self.shelf.path_of(key), key)
 
     def _by_key(self, model: Any, key: Any, *, lock: bool = False) -> Any:
         with self._db.reading():

@@ -6,9 +6,9 @@ import shlex
 from pathlib import Path
 
 from dynostore import errors
+from dynostore.compat import run_folders, taskforce_lists
 from dynostore.compat.file_journal import FileJournal
 from dynostore.compat.folder_database import FolderDatabase
-from dynostore.compat.run_folders import RunFolders, RunShelf
 from dynostore.config import Place
 
 
@@ -32,13 +32,20 @@ def open_folder(place: Place, *, read_only: bool, create: bool) -> FolderDatabas
             path.mkdir()
         except OSError as exc:
             raise errors.StoreUnwritable(f"{shown}: {exc.strerror or exc}") from exc
-    files = FileJournal(
-        path.absolute(), timeout_s=place.settings.busy_timeout_s, read_only=read_only
-    )
+    holds_taskforce = _is_taskforce(path)
     database = FolderDatabase(
-        files, place.settings, title="DynoAI's run directories", shown=shown, read_only=read_only
+        FileJournal(path.absolute(), timeout_s=place.settings.busy_timeout_s, read_only=read_only),
+        place.settings,
+        title="Taskforce's files" if holds_taskforce else "DynoAI's run directories",
+        shown=shown,
+        read_only=read_only,
     )
-    shelf = RunShelf(database)
-    database.put_up([shelf])
-    database.families = {"runs": RunFolders(database, shelf)}
+    database.families = (taskforce_lists if holds_taskforce else run_folders).open_shelves(database)
     return database
+
+
+def _is_taskforce(path: Path) -> bool:
+    if path.absolute().name.startswith(".taskforce"):
+        return True
+    has_lists = any((path / name).is_dir() for name in ("states", "todolists"))
+    return has_lists and not any(path.glob("*/run_state.json"))

@@ -12,11 +12,11 @@ import dataclasses
 import datetime as dt
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from dynostore.compat.beside import Values, note_of, note_text, read_note, with_note
+from dynostore.compat.beside import Values, note_change, note_of, read_note, with_note
 from dynostore.compat.file_journal import OURS
 from dynostore.compat.file_names import file_name
 from dynostore.compat.folder_database import FolderDatabase, Unit
@@ -73,6 +73,7 @@ class RunShelf:
 
     name = "runs"
     owners: Mapping[type[Record], str] = {Run: "id", RunFile: "run_id"}
+    parts: Mapping[type[Record], str] = {}
 
     def __init__(self, database: FolderDatabase) -> None:
         self.repository = RunRepository(database)
@@ -100,7 +101,7 @@ class RunShelf:
         document, _ = parse_object(data)
         said = self._said(document, directory)
         run_id = said["id"]
-        note = read_note(self._note_path(run_id))
+        note = read_note(self._note(path))
         row = with_note(Run, said, note.get("columns", {}))
         files = {file["filename"]: file for file in _said_files(document, said)}
         for noted in note.get("files", []):
@@ -111,19 +112,19 @@ class RunShelf:
         return run_id, records, _memo(document, said["created_at"])
 
     def write(
-        self, owner: str, unit: Unit | None
+        self, owner: str, unit: Unit | None, parts: Set[str]
     ) -> tuple[str, dict[str, bytes | None], _Memo | None]:
         """Give the state file and the note of a run as they shall be."""
         path = self.path_of(owner) if unit is None else unit.path
         directory = path.removesuffix(_STATE)
-        note_name = str(self._note_path(owner).relative_to(self._root))
         run = next(iter(Run.select().where(Run.id == owner).execute(self._db)), None)
         others: Values = unit.memo.others if unit is not None else {}
         if run is None:
             self._left.append(self._root / directory)
-            gone = {path: None, f"{directory}{_BESIDE_STATE}": None, note_name: None}
-            there = {name: None for name in gone if (self._root / name).exists()}
-            return path, {path: None, **there}, None
+            gone: dict[str, bytes | None] = {path: None}
+            if (self._root / directory / _BESIDE_STATE).exists():
+                gone[f"{directory}{_BESIDE_STATE}"] = None
+            return path, gone | note_change(self._root, self._note(path), {}), None
         files = [
             *RunFile.select()
             .where(RunFile.run == owner)
@@ -138,13 +139,21 @@ class RunShelf:
             "files": _noted_files(files, _said_files(document, said)),
         }
         wanted: dict[str, bytes | None] = {path: json.dumps(document, indent=2).encode()}
-        text = note_text({key: value for key, value in note.items() if value})
-        if text is not None or (self._root / note_name).exists():
-            wanted[note_name] = text
+        noted = {key: value for key, value in note.items() if value}
+        wanted |= note_change(self._root, self._note(path), noted)
         if unit is None:
             for name in _DIRECTORIES:
                 (self._root / directory / name).mkdir(parents=True, exist_ok=True)
         return path, wanted, _memo(document, row["created_at"])
+
+    def beside(self, path: str) -> bytes:
+        """Give the note."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._note(path).read_bytes()
+        return b""
+
+    def looked(self) -> None:
+        """Do nothing: a run depends on no other file."""
 
     def wrote(self) -> None:
         """Make ``index.json`` anew and remove the directories of runs that are gone."""
@@ -161,8 +170,8 @@ class RunShelf:
                 with contextlib.suppress(OSError):  # what is not empty is somebody's
                     place.rmdir()
 
-    def _note_path(self, run_id: str) -> Path:
-        return self._root / OURS / "runs" / f"{file_name(run_id)}.json"
+    def _note(self, path: str) -> Path:
+        return self._root / OURS / "runs" / f"{path.removesuffix(f'/{_STATE}')}.json"
 
     def _said(self, document: Values, directory: str) -> Values:
         """Give the row that a state file says by itself."""
@@ -300,3 +309,10 @@ def _memo(document: Values, created_at: dt.datetime) -> _Memo:
     others = {key: value for key, value in document.items() if key not in _KEYS}
     text = json.dumps(document, indent=2).replace("\n", "\n    ")
     return _Memo(others, f"    {text}", created_at)
+
+
+def open_shelves(database: FolderDatabase) -> dict[str, Any]:
+    """Put up the shelf of run directories, and give its family."""
+    shelf = RunShelf(database)
+    database.put_up([shelf])
+    return {"runs": RunFolders(database, shelf)}

@@ -163,7 +163,7 @@ class BlockingStore:
 
 
 # Families that also live in files of older tools, and how such a directory is called.
-_IN_FILES = {"test_runs": "runs"}
+_IN_FILES = {"test_runs": "runs", "test_sessions": ".taskforce", "test_todos": ".taskforce"}
 # Thousands of files that are each flushed to the disk.
 _SLOW_IN_FILES = {
     "test_put_many_takes_twenty_thousand_records_with_bad_ones_among_them",

@@ -174,3 +174,13 @@ def test_put_many_writes_entries_as_they_are_and_gives_back_orphans(
     bounced = store.history.put_many([whole_entry("missing"), entry])
     assert [r.reason for r in bounced] == ["session_id: there is no 'missing' in sessions"]
     assert list(store.history.list("s")) == [entry]
+
+
+def test_deleting_a_session_takes_its_history_and_no_other(store: Store) -> None:
+    for session_id in ("a", "b"):
+        store.sessions.create(session_id=session_id)
+        store.history.append(session_id, thought="t")
+    store.sessions.delete_state("a")
+    assert len(store.history.list("b")) == 1
+    store.sessions.create(session_id="a")
+    assert len(store.history.list("a")) == 0
