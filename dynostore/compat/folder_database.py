@@ -111,7 +111,7 @@ class Shelf(Protocol):
         ...
 
     def looked(self) -> None:
-        """Bring up to date what records say of those of other files, after a look."""
+        """Bring up to date what records say of those of other files, which may have changed."""
         ...
 
     def path_of(self, owner: str) -> str:
@@ -144,6 +144,7 @@ class FolderDatabase(MemoryDatabase):
         self._shelves: list[Shelf] = []
         self._paths: dict[tuple[str, str], str] = {}
         self._busy = False
+        self._is_stale = False
 
     def put_up(self, shelves: Sequence[Shelf]) -> None:
         """Say what lies in the directory, owners of others first."""
@@ -202,7 +203,12 @@ class FolderDatabase(MemoryDatabase):
                     self._look()
                 with self.atomic():
                     yield
-                    self._write_back()
+                    try:
+                        self._write_back()
+                    except BaseException:
+                        # Some files may be in place, and shelves think that all are.
+                        self._is_stale = True
+                        raise
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -217,6 +223,8 @@ class FolderDatabase(MemoryDatabase):
 
     def _look(self) -> None:
         """Take over what changed in the directory."""
+        if self._is_stale:
+            self._begin_anew()
         there: set[str] = set()
         fresh: list[tuple[Shelf, str, Signature]] = []
         now_ns = time.time_ns()
@@ -239,6 +247,15 @@ class FolderDatabase(MemoryDatabase):
             for shelf in self._shelves:
                 shelf.looked()
             self._run("DELETE FROM changed")
+
+    def _begin_anew(self) -> None:
+        with self.atomic():
+            for shelf in reversed(self._shelves):
+                for model in reversed([*shelf.owners]):
+                    model.delete().execute(self)
+        self.units.clear()
+        self._paths.clear()
+        self._is_stale = False
 
     def _take_over(self, shelf: Shelf, fresh: Sequence[tuple[str, Signature]], now_ns: int) -> None:
         records: list[Record] = []
@@ -340,17 +357,13 @@ class FolderDatabase(MemoryDatabase):
         with self.files.looking():
             for *_, path, _memo in written:
                 self._require_unchanged(path)
-            try:
-                self.files.change(files)
-            except BaseException:
-                # Some may be in place: the next look reads them all again.
-                self.units.clear()
-                self._paths.clear()
-                raise
+            self.files.change(files)
             for shelf, owner, path, memo in written:
                 self._remember(shelf, owner, path, files.get(path), memo)
             for shelf in {id(s): s for s, *_ in written}.values():
                 shelf.wrote()
+        for shelf in self._shelves:
+            shelf.looked()
         self._run("DELETE FROM changed")
 
     def _require_unchanged(self, path: str) -> None:

@@ -132,6 +132,7 @@ def test_a_file_that_changes_between_look_and_write_is_not_replaced(
         with pytest.raises(errors.StaleWrite, match="run_a"):
             write_meanwhile()
         assert store.runs.get("run_a").status == "error"
+        assert store.runs.count() == 1
         with pytest.raises(errors.RunNotFound):
             store.runs.get("run_b")
         assert store.runs.update("run_a", status="complete").status == "complete"
