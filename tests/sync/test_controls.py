@@ -1,4 +1,8 @@
-"""Controls: with one rule switched off, what it is for must go wrong, and be seen to."""
+"""Controls: with one rule switched off, what it is for must go wrong, and be seen to.
+
+Those without an archive, a snapshot, the clock's lock, and with echoes known by their node are the
+four that the protocol's design names; ``test_model`` has one for every rule.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,12 @@ from typing import Any
 import pytest
 
 from dynostore.errors import RemoteUnavailable
-from dynostore.sync import run
+from dynostore.sync import fence, run
 from dynostore.sync.local import changes
+from dynostore.sync.pull.arrivals import Arrivals
 from dynostore.sync.remote import statements
 from dynostore.sync.remote.statements import finish
+from dynostore.sync.verify.run import verify
 
 
 @pytest.fixture
@@ -139,3 +145,71 @@ def test_without_a_snapshot_what_is_sent_is_not_what_was_logged(
     assert paths(control=False) == {"as logged"}
     node.sync()
     assert "later" in paths(control=True)
+
+
+def _write_while_another_commits(remote: Any, node: Any) -> None:
+    """Let two people write, the later one first to commit, and a pull look between the two."""
+    import psycopg2
+
+    insert = (
+        "INSERT INTO runs (id, status, source, created_at, updated_at)"
+        " VALUES ('{}', 'pending', 'psql', now(), now())"
+    )
+    with remote.session() as slow:
+        with slow.cursor() as cursor:
+            cursor.execute("BEGIN; " + insert.format("slow"))
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # the number is taken now
+        with contextlib.suppress(psycopg2.errors.LockNotAvailable):
+            remote.sql("SET lock_timeout = '100ms'; " + insert.format("quick"))
+        node.sync(direction="pull")
+        with slow.cursor() as cursor:
+            cursor.execute("COMMIT")
+    node.sync(direction="pull")
+
+
+def test_without_the_clocks_lock_a_cursor_passes_a_row_by(node: Any, remote: Any) -> None:
+    node.sync()
+    _write_while_another_commits(remote, node)
+    assert node.sql("SELECT id FROM runs") == [("slow",)], "the quick one had to wait"
+    remote.sql("DELETE FROM runs")
+    node.sync(direction="pull")
+    [(take,)] = remote.sql("SELECT pg_get_functiondef('dynostore_sync.take()'::regprocedure)")
+    lines = [line for line in take.splitlines() if "pg_advisory_xact_lock" not in line]
+    assert len(lines) == len(take.splitlines()) - 1
+    remote.sql("\n".join(lines))
+    try:
+        _write_while_another_commits(remote, node)
+    finally:
+        remote.sql(take)
+    assert node.sql("SELECT id FROM runs") == [("quick",)]
+    assert node.sync(direction="both").up_to_date, "nothing ever brings the other one"
+    assert [d.key for d in verify(node.store, remote.url, delay_s=0).differences] == ["slow"]
+
+
+@pytest.mark.parametrize(("by_node", "held"), [(False, ["a", "b"]), (True, ["a"])])
+def test_with_echoes_known_by_their_node_files_of_one_name_miss_each_others_rows(
+    by_node: bool, held: list[str], node: Any, remote: Any, tmp_path: Any, monkeypatch: Any
+) -> None:
+    select = Arrivals.select
+
+    def stay(local: Any, server: Any, mine: Any) -> None:
+        """Go on under the name that the copy shares with its original, as if nobody noticed."""
+        token = server.one("SELECT token FROM dynostore_sync.node WHERE id = %s", (mine.node_id,))
+        with local.writing():
+            local.journal.remember(token[0], 0)
+
+    monkeypatch.setattr(fence, "become_another", stay)
+    node.fill(["a"])
+    node.sync(direction="both")
+    copy = node.copied(tmp_path / "copy.db")
+    node.fill(["b"])
+    node.sync(direction="both")
+    [(number,)] = remote.sql("SELECT no FROM dynostore_sync.node")
+    if by_node:
+        others = f"t.sync_node <> {number} AND "
+        monkeypatch.setattr(Arrivals, "select", lambda self, where: select(self, others + where))
+    copy.sync(direction="pull")
+    copy.sync(direction="both")
+    assert [key for (key,) in copy.sql("SELECT id FROM runs ORDER BY id")] == held
+    assert copy.identity()[0] == node.identity()[0]
+    copy.close()
