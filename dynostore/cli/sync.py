@@ -126,8 +126,8 @@ def _sync(
         report = run_sync(store, remote, progress=show, **options)
     if session.json:
         print_item(session, report.to_json(), ok=not report.exit_code)
-    elif report.up_to_date and not report.left_out:
-        print("everything is up to date")
+    elif report.up_to_date:
+        print(f"everything {'else ' if report.left_out else ''}is up to date")
     else:
         unused = {"push": "received", "pull": "sent"}.get(options["direction"])
         columns = [column for column in _COLUMNS if column.key != unused]

@@ -73,6 +73,7 @@ def test_the_profile_names_the_models_and_a_command_without_them_says_what_it_le
         "--config", _empty("other.yaml"), "--db", "lab.db", "sync", "--to", postgres_url
     )
     assert without.code == 1
+    assert without.out == "everything else is up to date\n"
     assert "album (0 wait), photo (1 wait)" in without.err
     assert "dynostore --models MODULE sync" in without.err
     assert re.search(r"^photo +1 ", program("sync", "--to", postgres_url).out, re.M)
