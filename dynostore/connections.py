@@ -40,6 +40,8 @@ class CommonDatabase:
     reading: Any  # each kind holds its connection in its own way
     atomic: Any  # Peewee's
     execute_sql: Any
+    transaction: Any  # Peewee's
+    snapshot_begins: tuple[Any, ...]  # what Peewee begins a transaction of one moment with
     _shut = False
     _state: Any  # Peewee's: the thread's connection and open transactions
     _connections: Any  # the pool's
@@ -101,4 +103,10 @@ class CommonDatabase:
                 f"{self.shown}: was opened for reading only", hint="open it without read_only"
             )
         with self.reading(), self.atomic():
+            yield
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Hold a connection that sees one moment of the database, and keeps nobody from writing."""
+        with self.reading(), self.transaction(*self.snapshot_begins):
             yield

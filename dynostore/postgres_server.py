@@ -37,6 +37,7 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
 
     dialect = "postgres"
     field_types = POSTGRES_TYPES
+    snapshot_begins = (2,)  # REPEATABLE READ, as psycopg2 numbers it
 
     def __init__(self, url: str, settings: config.Settings, *, read_only: bool = False) -> None:
         require_psycopg2()

@@ -102,6 +102,7 @@ class SqliteCommon(CommonDatabase):
 
     dialect = "sqlite"
     field_types = SQLITE_TYPES
+    snapshot_begins = ("DEFERRED",)
 
     def in_sqlite_transaction(self) -> bool:
         """Tell whether SQLite is in a transaction; it may have ended the one that we began."""

@@ -16,11 +16,13 @@ from dynostore.legacy.dynoai import DynoaiReader
 from dynostore.legacy.dynostore import DynostoreReader
 from dynostore.legacy.haia import HaiaReader
 from dynostore.legacy.ideation import IdeationReader
+from dynostore.legacy.jsonl import JsonlReader
 from dynostore.legacy.taskforce import TaskforceReader
 
 READERS: tuple[Reader, ...] = (
     DynoaiReader(),
     DynostoreReader(),
+    JsonlReader(),
     TaskforceReader(),
     IdeationReader(),
     ChiffonReader(),

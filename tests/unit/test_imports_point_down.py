@@ -26,6 +26,7 @@ LAYERS = (
     ("dynostore.store",),
     (
         "dynostore.aio",
+        "dynostore.exporter",
         "dynostore.importer",
         "dynostore.reports",
         "dynostore.samples",
@@ -43,6 +44,9 @@ PARTS = {
     "dynostore.aio_postgres": "dynostore.aio",
     "dynostore.aio_sqlite": "dynostore.aio",
     "dynostore.aio_verbs": "dynostore.aio",
+    "dynostore.export_cells": "dynostore.exporter",
+    "dynostore.export_places": "dynostore.exporter",
+    "dynostore.export_rows": "dynostore.exporter",
     "dynostore.schema_fields": "dynostore.schemas",
     "dynostore.migration_runner": "dynostore.migrator",
     "dynostore.sqlite_dependents": "dynostore.migrator",

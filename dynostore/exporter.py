@@ -1,0 +1,194 @@
+"""The way out: a store's records as lines of JSON, as CSV, or in an older tool's files.
+
+To add a form: write what makes it from the rows of :mod:`dynostore.export_rows` into a place of
+:mod:`dynostore.export_places`, name it in :data:`FORMATS`, and give ``dynostore export`` its word.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO
+
+from dynostore import __version__, compat, errors
+from dynostore.export_cells import csv_line, header_cells, row_cells
+from dynostore.export_places import whole_directory, whole_file, whole_stream
+from dynostore.export_rows import Row, Selection, read_rows
+from dynostore.fields import JsonField, json_text, time_text, utc_now
+from dynostore.legacy.jsonl import end_line, header_line
+from dynostore.migrator import step_names
+from dynostore.models.base import Record, key_field
+from dynostore.store import Store
+
+FORMATS = ("jsonl", "csv")
+"""What an export can be."""
+
+STDOUT = "stdout"
+"""What a report calls a stream, which is nearly always this one."""
+
+Output = str | os.PathLike[str] | BinaryIO
+Progress = Callable[[int, int | None], None]
+
+_REASONS_KEPT = 20
+
+
+@dataclasses.dataclass
+class ExportReport:
+    """What an export wrote.
+
+    :ivar output: the path, or :data:`STDOUT` for a stream.
+    :ivar rows: how many were written, by table, parents before children.
+    :ivar left_out: how many could not be written, and the first reasons.
+    """
+
+    format: str
+    output: str
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)
+    left_out: int = 0
+    reasons: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """3 where a row was left out, else 0."""
+        return 3 if self.left_out else 0
+
+    def leave_out(self, reason: str) -> None:
+        """Count a row that was not written."""
+        self.left_out += 1
+        if len(self.reasons) < _REASONS_KEPT:
+            self.reasons.append(reason)
+
+
+def export_to(
+    store: Store,
+    output: Output,
+    form: str = "jsonl",
+    *,
+    selection: Selection | None = None,
+    replace: bool = False,
+    raw: bool = False,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Write a store's records to a file, a directory or a stream, all as of one moment.
+
+    Nobody is kept from writing meanwhile, and memory does not grow with the store. A file is there
+    whole or not at all. ``jsonl`` holds every value of every table that syncs, and
+    :func:`dynostore.importer.import_from` makes an equal store of it. ``csv`` is a directory with a
+    file for each table, or on a stream one table. A row that plain SQL gave a value that no form
+    can say is left out and named.
+
+    :param output: the path; or a binary stream, which is flushed and left open.
+    :param form: one of :data:`FORMATS`.
+    :param selection: which rows; all by default.
+    :param replace: write over what is at the path.
+    :param raw: in CSV, leave text as it is that a spreadsheet would run as a formula.
+    :param progress: called with how many rows are written, the total unknown.
+    :raises AlreadyExists: something is at the path, and ``replace`` is off.
+    :raises StoreUnwritable: the place cannot be written, or the disk is full; nothing is there.
+    :raises NotHeld: the store is in an older tool's form.
+    :raises ConfigError: no such form or table; several tables of CSV for a stream.
+    """
+    if form not in FORMATS:
+        raise errors.ConfigError(f"form: {form!r} is none of {', '.join(FORMATS)}")
+    if compat.is_compat(store.place.url):
+        raise errors.NotHeld(
+            f"{store.place.shown}: only a database can be exported",
+            hint="take this place over first: dynostore import",
+        )
+    shown = os.fspath(output) if isinstance(output, str | os.PathLike) else STDOUT
+    export = _Export(store, selection or Selection(), ExportReport(form, shown), progress)
+    if form == "csv":
+        export.write_csv(output, replace=replace, raw=raw)
+    else:
+        export.write_jsonl(output, replace=replace)
+    return export.report
+
+
+class _Export:
+    """One export on its way."""
+
+    def __init__(
+        self,
+        store: Store,
+        selection: Selection,
+        report: ExportReport,
+        progress: Progress | None,
+    ) -> None:
+        self._db = store.database
+        self._selection = selection
+        self.report = report
+        self._progress = progress
+
+    def write_jsonl(self, output: Output, *, replace: bool) -> None:
+        """Write header, rows and end as lines of JSON."""
+        chosen = self._selection.models(with_parents=True)
+        tables = [str(model._meta.table_name) for model in chosen]
+        header = {
+            "dynostore": __version__,
+            "schema": step_names()[-1],
+            "exported_at": time_text(utc_now()),
+            "tables": tables,
+        }
+        with _opened(output, replace) as file, self._db.snapshot():
+            file.write(header_line(header))
+            for model in chosen:
+                self._write_rows(file, model, functools.partial(_json_line, model))
+            file.write(end_line(self.report.rows))
+
+    def write_csv(self, output: Output, *, replace: bool, raw: bool) -> None:
+        """Write a file for each table into a directory, or one table to a stream."""
+        chosen = self._selection.models(with_parents=False)
+        if not isinstance(output, str | os.PathLike):
+            if len(chosen) != 1:
+                raise errors.ConfigError(
+                    "CSV without a directory is one table",
+                    hint="dynostore export --format csv --tables runs",
+                )
+            with _opened(output, replace) as file, self._db.snapshot():
+                self._write_table(file, chosen[0], raw)
+            return
+        with whole_directory(Path(output), replace=replace) as directory, self._db.snapshot():
+            for model in chosen:
+                path = directory / f"{model._meta.table_name}.csv"
+                with whole_file(path, replace=False) as file:
+                    self._write_table(file, model, raw)
+
+    def _write_table(self, file: BinaryIO, model: type[Record], raw: bool) -> None:
+        columns = model._meta.columns
+        in_json = frozenset(name for name, f in columns.items() if isinstance(f, JsonField))
+        file.write(csv_line(header_cells([*columns])))
+        self._write_rows(file, model, lambda row: csv_line(row_cells(row, in_json, raw=raw)))
+
+    def _write_rows(
+        self, file: BinaryIO, model: type[Record], line_of: Callable[[Row], bytes]
+    ) -> None:
+        """Write a table's rows, each as its line, and count them."""
+        table = str(model._meta.table_name)
+        self.report.rows[table] = 0
+        for page in read_rows(self._db, model, self._selection.condition(model)):
+            lines = []
+            for row in page:
+                try:
+                    lines.append(line_of(row))
+                except (TypeError, ValueError, RecursionError) as exc:
+                    # Plain SQL may put anything into a file of SQLite: bytes, infinity.
+                    key = row[key_field(model).column_name]
+                    self.report.leave_out(f"{table} {key!r}: {exc}")
+            file.write(b"".join(lines))
+            self.report.rows[table] += len(lines)
+            if self._progress is not None:
+                self._progress(sum(self.report.rows.values()), None)
+
+
+def _opened(output: Output, replace: bool) -> AbstractContextManager[BinaryIO]:
+    if isinstance(output, str | os.PathLike):
+        return whole_file(Path(output), replace=replace)
+    return whole_stream(output, STDOUT)
+
+
+def _json_line(model: type[Record], row: Row) -> bytes:
+    return f'{{"table":"{model._meta.table_name}","row":{json_text(row)}}}\n'.encode()
