@@ -223,7 +223,7 @@ def _parsed(line: bytes) -> dict[str, Any]:
     :raises Unreadable: it is none.
     """
     try:
-        document = json.loads(line.decode())
+        document = json.loads(line.strip().decode())
     except RecursionError:
         raise Unreadable("nested too deeply") from None
     except ValueError as exc:
@@ -231,7 +231,8 @@ def _parsed(line: bytes) -> dict[str, Any]:
             raise Unreadable(f"a line of more than {_MAX_LINE_BYTES // 2**20} MiB") from None
         if not line.endswith(b"\n"):
             raise Unreadable("was cut off in the middle") from None
-        raise Unreadable(f"not JSON: {exc}") from None
+        where = f"{exc.msg}, at character {exc.pos}" if isinstance(exc, json.JSONDecodeError) else exc
+        raise Unreadable(f"not JSON: {where}") from None
     if not isinstance(document, dict):
         raise Unreadable("an object is expected")
     return document

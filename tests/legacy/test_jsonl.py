@@ -86,7 +86,7 @@ def test_a_bad_row_costs_itself_and_what_belongs_to_it(exported: Path, target: S
         "status: unknown value 'exploded'; one of pending, downloading, converting, validating, "
         "processing, complete, partial, error",
         "table 'engines': there is no such one",
-        "not JSON: Expecting value: line 2 column 1 (char 32)",
+        "not JSON: Expecting value, at character 31",
         "an object is expected",
     ]
     assert [path for path, _ in reasons(report)][:2] == ["runs.jsonl#line 2", "runs.jsonl#line 3"]
