@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "conversations": ("conversations:conversations", "Keep conversations, message by message."),
     "ideation": ("ideation:ideation", "Take product ideas to requirements and user stories."),
     "import": ("import_:import_", "Take over what an older tool left behind."),
-    "export": ("export:export", "Write records as JSON lines, CSV or an older tool's files."),
+    "export": ("export:export", "Write records as lines of JSON or as CSV."),
     "sources": ("sources:sources", "Say what was taken over, from where and when."),
     "sync": (
         "sync:sync",

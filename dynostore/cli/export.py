@@ -86,7 +86,7 @@ def export(
     yes: bool,
     **ids: tuple[str, ...],
 ) -> int:
-    """Write records as lines of JSON, as CSV or as an older tool's files.
+    """Write records as lines of JSON or as CSV.
 
     All of it is as of one moment, and a file is there whole or not at all. What belongs to a
     record, such as the files of a run, goes with it.

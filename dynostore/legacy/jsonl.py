@@ -231,7 +231,9 @@ def _parsed(line: bytes) -> dict[str, Any]:
             raise Unreadable(f"a line of more than {_MAX_LINE_BYTES // 2**20} MiB") from None
         if not line.endswith(b"\n"):
             raise Unreadable("was cut off in the middle") from None
-        where = f"{exc.msg}, at character {exc.pos}" if isinstance(exc, json.JSONDecodeError) else exc
+        where = (
+            f"{exc.msg}, at character {exc.pos}" if isinstance(exc, json.JSONDecodeError) else exc
+        )
         raise Unreadable(f"not JSON: {where}") from None
     if not isinstance(document, dict):
         raise Unreadable("an object is expected")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -275,3 +277,14 @@ def test_a_store_in_files_is_taken_over_before_it_is_exported(call: Call, workpl
     refused = call("--db", "dir:runs", "export")
     assert refused.code == 2
     assert "dynostore import" in refused.err
+
+
+def test_every_command_of_the_guide_runs(call: Call, workplace: Path) -> None:
+    guide = Path(__file__).parents[2].joinpath("docs/exporting.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^```sh\n(.*?)^```$", guide, re.M | re.S)[0].splitlines()
+    assert len(commands) == 7
+    for line in commands:
+        program, *words = shlex.split(re.split(r"[>|]", line)[0])
+        done = call(*words)
+        assert (program, done.code) == ("dynostore", 0), line
+        assert "-o" in words or done.out
