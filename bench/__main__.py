@@ -15,6 +15,7 @@ MODULES = {
     "local": "bench.local",
     "open": "bench.opening",
     "import": "bench.imports",
+    "import-ideation": "bench.import_ideation",
     "push": "bench.push",
     "records": "bench.records",
     "verify": "bench.verify",
@@ -24,6 +25,7 @@ _EPILOG = """\
 local    create a run, update it, list a page: dynostore, sqlite3, SQLAlchemy, MLflow
 open     import dynostore, dynostore --help, open an existing file
 import   take over generated run directories
+import-ideation  take over a generated Redis of ideation, and a dump of it
 push     the first push to Postgres, beside psql's \\copy
 verify   compare a file with its server, beside psql's \\copy of the same rows
 records  conversations and agent states: openai-agents, google-adk, LangGraph

@@ -133,16 +133,19 @@ def _own_id(table: str, parent: str | None, said: Any, words: Words) -> str:
     return derived_id(table, f"ideation\x1f{parent}", str(said))
 
 
-def read_message(data: bytes, parent: Parent, before: dt.datetime) -> dict[str, Any]:
+def read_message(
+    data: bytes, document: dict[str, Any] | None, parent: Parent, before: dt.datetime
+) -> dict[str, Any]:
     """Give the row of a message.
 
+    :param document: what it says, where that was parsed already.
     :param before: the time of the message before it.
     :raises Unreadable: the store cannot hold it; the message names the key.
     """
-    words = Words(data, "messages", parent.warnings)
-    plain = _plain_message(words.rest, parent)
+    plain = None if document is None else _plain_message(document, parent)
     if plain is not None:
         return plain
+    words = Words(data, "messages", parent.warnings)
     words.belongs_to(parent.old_id)
     moment = words.time("timestamp", before)
     said = words.take("id")
@@ -169,7 +172,7 @@ def read_message(data: bytes, parent: Parent, before: dt.datetime) -> dict[str, 
 def _plain_message(document: dict[str, Any], parent: Parent) -> dict[str, Any] | None:
     """Give the row of a message in the very form of the old program; None for any other.
 
-    Nearly all are in it, and this takes a third of the time.
+    Nearly all are in it, and this takes a quarter of the time.
     """
     if document.keys() != _OF_A_MESSAGE or document["session_id"] != parent.old_id:
         return None

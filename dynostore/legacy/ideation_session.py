@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -27,11 +28,13 @@ from dynostore.legacy.ideation_documents import (
 from dynostore.legacy.ideation_keys import path_of, text_of
 from dynostore.legacy.ideation_source import SessionKeys, Value
 from dynostore.legacy.ideation_words import Warnings, Words
+from dynostore.legacy.source_json import parse_objects
 from dynostore.models.base import Record
 from dynostore.models.ideation import IdeationMessage, IdeationSession
 
 _READER_VERSION = b"ideation 1\n"  # a reader that reads more must see the same keys as changed
 _OWN_KEYS: frozenset[type[Record]] = frozenset({IdeationMessage})
+_PARSED_AT_ONCE = 100
 _ROW_BYTES = 1_000  # a row in memory, about, without its text
 
 
@@ -122,8 +125,9 @@ class SessionDraft:
 
     def later_messages(self, documents: list[bytes]) -> Iterator[SourceRecord]:
         """Give messages for which the session's record had no room, each as a record."""
-        for position, document in enumerate(documents, self.messages_read):
-            values = self._message(document, position)
+        values: dict[str, Any] | None
+        read = zip(documents, self._read_messages(documents), strict=True)
+        for position, (document, values) in enumerate(read, self.messages_read):
             if values is not None:
                 yield SourceRecord(
                     model=IdeationMessage,
@@ -139,16 +143,27 @@ class SessionDraft:
         self.messages_read += len(documents)
 
     def _messages(self, documents: list[bytes]) -> list[Row]:
-        read = [self._message(document, at) for at, document in enumerate(documents)]
+        rows = [values for values in self._read_messages(documents) if values is not None]
         self.messages_read = len(documents)
-        rows = [values for values in read if values is not None]
         if not self._as_it_is:
             self._note_positions(rows)
         return [(IdeationMessage, values) for values in rows]
 
-    def _message(self, document: bytes, position: int) -> dict[str, Any] | None:
+    def _read_messages(self, documents: list[bytes]) -> Iterator[dict[str, Any] | None]:
+        """Give each message's row, None where it was refused; they follow those read before."""
+        position = self.messages_read
+        for start in range(0, len(documents), _PARSED_AT_ONCE):
+            part = documents[start : start + _PARSED_AT_ONCE]
+            parsed = parse_objects(part) or itertools.repeat(None, len(part))
+            for data, document in zip(part, parsed, strict=True):
+                yield self._message(data, document, position)
+                position += 1
+
+    def _message(
+        self, data: bytes, document: dict[str, Any] | None, position: int
+    ) -> dict[str, Any] | None:
         try:
-            values = read_message(document, self._parent, self._before)
+            values = read_message(data, document, self._parent, self._before)
         except Unreadable as exc:
             self._refuse("messages", f"[{position}]", exc)
             return None
@@ -171,6 +186,8 @@ class SessionDraft:
 
     def _note_positions(self, rows: list[dict[str, Any]]) -> None:
         """Keep the old order where the times do not tell it."""
+        if all(one["timestamp"] < other["timestamp"] for one, other in itertools.pairwise(rows)):
+            return
         in_order = sorted(rows, key=lambda values: (values["timestamp"], values["id"]))
         for position, (values, other) in enumerate(zip(rows, in_order, strict=True)):
             if values is not other:

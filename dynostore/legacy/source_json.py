@@ -6,6 +6,7 @@ import codecs
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from dynostore.legacy.base import Unreadable
@@ -22,6 +23,7 @@ _TOO_DEEP = f"nested more than {MAX_LEVELS} levels deep"
 # value is looked at then.
 _SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_BETWEEN_OBJECTS = re.compile(rb"}\s*,\s*{")
 _PATH_SHOWN = 200  # characters: a key may be as long as its document
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -104,6 +106,28 @@ def parse_object(data: bytes) -> tuple[dict[str, Any], str | None]:
     if not isinstance(value, dict):
         raise Unreadable(f"an object is expected at the top, not {type(value).__name__}")
     return value, warning
+
+
+def parse_objects(documents: Sequence[bytes]) -> list[dict[str, Any]] | None:
+    """Give the values of many plain objects, in half the time that one after the other takes.
+
+    :return: None where any of them is not beyond doubt: then :func:`parse` says why, or reads it.
+    """
+    if not all(d.startswith(b'{"') and d.endswith(b"}") for d in documents):
+        return None
+    data = b",".join(documents)
+    # Every comma between two objects of the list must be one of ours, or documents could be cut in
+    # other places than they are: `{"a":1},{"b":1}` and two halves of one are three objects too.
+    if len(_BETWEEN_OBJECTS.findall(data)) != len(documents) - 1:
+        return None
+    if any(d.count(b"[") + d.count(b"{") > MAX_LEVELS for d in documents):
+        return None
+    try:
+        values = _load(f"[{data.decode()}]")
+    except (ValueError, RecursionError):
+        return None
+    is_plain = isinstance(values, list) and len(values) == len(documents)
+    return values if is_plain and all(isinstance(value, dict) for value in values) else None
 
 
 def _refuse_unstorable(value: Any, path: str) -> None:

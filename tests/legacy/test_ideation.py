@@ -363,6 +363,14 @@ def test_one_bad_document_costs_itself_alone(put: Callable[[Keys], str]) -> None
     assert all(f.is_record and f.files == 0 for f in findings if f.outcome == "invalid")
 
 
+def test_documents_are_not_cut_in_other_places_than_they_are(put: Callable[[Keys], str]) -> None:
+    plain = message(0)
+    odd = [plain + "," + message(1), '{"c": [{}', '{"d": 1}]}', message(2)]
+    (record,), findings = read(put(whole() | {f"ideation:messages:{SID}": [plain, *odd]}))
+    assert [m["content"] for m in rows(record, IdeationMessage)] == ["m0 ✅", "m2 ✅"]
+    assert [path.rpartition("[")[2] for path in reasons(findings)] == ["1]", "2]", "3]"]
+
+
 def test_what_hangs_on_no_session_is_reported(put: Callable[[Keys], str]) -> None:
     keys = whole(messages=4)
     del keys[f"ideation:session:{SID}"]
