@@ -18,6 +18,7 @@ MODULES = {
     "import-ideation": "bench.import_ideation",
     "push": "bench.push",
     "records": "bench.records",
+    "sync": "bench.sync",
     "verify": "bench.verify",
 }
 
@@ -27,6 +28,7 @@ open     import dynostore, dynostore --help, open an existing file
 import   take over generated run directories
 import-ideation  take over a generated Redis of ideation, and a dump of it
 push     the first push to Postgres, beside psql's \\copy
+sync     all that the sync has to reach, each beside its floor in the same run
 verify   compare a file with its server, beside psql's \\copy of the same rows
 records  conversations and agent states: openai-agents, google-adk, LangGraph
 

