@@ -18,6 +18,8 @@ from bench.server import Server
 if TYPE_CHECKING:
     from dynostore.sync.push.batches import Limits
 
+_RUNS_EACH = 10
+
 
 def few_among_many(
     directory: Path, server: Server, changed: int, sizes: Sequence[int], rounds: int
@@ -60,9 +62,11 @@ def all_at_once(
 ) -> dict[str, Any]:
     """Compare nodes that push at once with one that pushes as many rows as they all."""
     alone, together = [], []
+    ready = _set_up(directory, server)
     for number in range(rounds):
-        alone.append(_rows_per_s(directory / f"one-{number}", server, 1, nodes * rows))
-        together.append(_rows_per_s(directory / f"all-{number}", server, nodes, rows))
+        urls = [server.database(like=ready) for _ in range(2)]
+        alone.append(_rows_per_s(directory / f"one-{number}", server, urls[0], 1, nodes * rows))
+        together.append(_rows_per_s(directory / f"all-{number}", server, urls[1], nodes, rows))
     one, all_of_them = statistics.median(alone), statistics.median(together)
     return {
         "nodes": nodes,
@@ -84,13 +88,14 @@ def growing(
     """
     from dynostore.sync.push.batches import Limits
 
-    figures = []
+    figures, ready = [], _set_up(directory, server)
     for batch_rows, rows in cells:
         alone = 0.0
         for count in nodes:
             waits: list[float] = []
             place = directory / f"{batch_rows}-{count}"
-            speed = _rows_per_s(place, server, count, rows, Limits(rows=batch_rows), waits)
+            url, limits = server.database(like=ready), Limits(rows=batch_rows)
+            speed = _rows_per_s(place, server, url, count, rows, limits, waits)
             alone = alone or speed
             figures.append(
                 {
@@ -105,9 +110,21 @@ def growing(
     return figures
 
 
+def _set_up(directory: Path, server: Server) -> str:
+    """Give the URL of a database that a first sync has set up."""
+    from dynostore import Store
+    from dynostore.sync import sync
+
+    url = server.database()
+    with Store.open(directory / "set-up.db") as store:
+        sync(store, url)
+    return url
+
+
 def _rows_per_s(
     directory: Path,
     server: Server,
+    url: str,
     nodes: int,
     rows: int,
     limits: Limits | None = None,
@@ -121,16 +138,16 @@ def _rows_per_s(
     from dynostore.sync import sync
 
     directory.mkdir()
-    url, names = server.database(), [f"node-{number}" for number in range(nodes)]
+    names = [f"node-{number}" for number in range(nodes)]
     with ExitStack() as stack:
         stores = []
         for name in [*names, "bystander"]:
-            fill(directory / f"{name}.db", 0, prefix=name)
+            fill(directory / f"{name}.db", 0, prefix=name, runs=_RUNS_EACH)
             stores.append(stack.enter_context(Store.open(directory / f"{name}.db")))
             sync(stores[-1], url)
         bystander = stores.pop()
         for store, name in zip(stores, names, strict=True):
-            store.runs.put_many(run_files(rows, name))
+            store.runs.put_many(run_files(rows, name, _RUNS_EACH))
         server.psql(server.uri, "CHECKPOINT")
         done = threading.Event()
 

@@ -11,17 +11,17 @@ from typing import Any
 RUNS = 200
 
 
-def fill(path: Path, rows: int, *, prefix: str = "run") -> None:
-    """Make a store with ``rows`` run files of about 140 bytes in 200 runs.
+def fill(path: Path, rows: int, *, prefix: str = "run", runs: int = RUNS) -> None:
+    """Make a store with ``rows`` run files of about 140 bytes in some runs.
 
     :param prefix: what the runs' keys begin with.
     """
     from dynostore import Store
 
     with Store.open(path) as store:
-        for number in range(RUNS):
+        for number in range(runs):
             store.runs.create(run_id=f"{prefix}-{number:04}", source="bench")
-        store.runs.put_many(run_files(rows, prefix))
+        store.runs.put_many(run_files(rows, prefix, runs))
 
 
 def fill_quickly(path: Path, rows: int) -> None:
@@ -39,15 +39,15 @@ def fill_quickly(path: Path, rows: int) -> None:
         connection.commit()
 
 
-def run_files(rows: int, prefix: str = "run") -> Iterator[Any]:
-    """Give records of run files, spread over the 200 runs."""
+def run_files(rows: int, prefix: str = "run", runs: int = RUNS) -> Iterator[Any]:
+    """Give records of run files, spread over the runs."""
     from dynostore import RunFile
     from dynostore.fields import utc_now
     from dynostore.ids import derived_id
 
     now = utc_now()
     for number in range(rows):
-        run_id = f"{prefix}-{number % RUNS:04}"
+        run_id = f"{prefix}-{number % runs:04}"
         yield RunFile(
             id=derived_id("run_files", run_id, f"f{number}"),
             run_id=run_id,

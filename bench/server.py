@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class Server:
@@ -21,11 +22,15 @@ class Server:
         """Give the server's version."""
         return self.psql(self.uri, "SHOW server_version").strip()
 
-    def database(self) -> str:
-        """Make an empty database; give its URL."""
+    def database(self, like: str | None = None) -> str:
+        """Make a database; give its URL.
+
+        :param like: the URL of one that is copied, and that nobody is connected to.
+        """
         self._count += 1
         name = f"bench_{self._count}"
-        self.psql(self.uri, f"CREATE DATABASE {name}")
+        template = "template1" if like is None else urlsplit(like).path.strip("/")
+        self.psql(self.uri, f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.uri.replace("/postgres?", f"/{name}?")
 
     def psql(self, url: str, sql: str) -> str:

@@ -45,14 +45,21 @@ PARTS: dict[str, Part] = {
     "changed": lambda d, s, o: nodes.few_among_many(
         d, s, o.large // 1000, (o.large // 100, o.large), o.rounds
     ),
-    "nodes": lambda d, s, o: nodes.all_at_once(d, s, 20, o.rows // 200, o.rounds),
+    "nodes": lambda d, s, o: nodes.all_at_once(d, s, o.nodes, o.rows // 200, o.rounds),
     "verify": lambda d, s, o: verify.compare(d, s, o.large, o.rounds),
     "memory": lambda d, s, o: push.memory(d, s, (o.large // 10, o.large)),
     "latency": lambda d, s, o: push.far_away(d, s, _LATENCY_MS, rows=o.rows, rounds=o.rounds),
-    "growing": lambda d, s, o: nodes.growing(
-        d, s, (1, 5, 20), ((1, o.rows // 4000), (1000, o.rows // 40), (50_000, o.rows // 4))
-    ),
+    "growing": lambda d, s, o: nodes.growing(d, s, _counts(o), _cells(o)),
 }
+
+
+def _counts(options: argparse.Namespace) -> list[int]:
+    return sorted({1, options.nodes // 4, options.nodes} - {0})
+
+
+def _cells(options: argparse.Namespace) -> list[tuple[int, int]]:
+    """Give sizes of batches, and how many rows each node pushes in them."""
+    return [(1, options.rows // 4000), (1000, options.rows // 40), (50_000, options.rows // 4)]
 
 
 def run(arguments: list[str]) -> dict[str, Any]:
@@ -60,6 +67,7 @@ def run(arguments: list[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="python -m bench sync", description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000, help="run files to sync (200000)")
     parser.add_argument("--large", type=int, default=1_000_000, help="rows of large files")
+    parser.add_argument("--nodes", type=int, default=20, help="files that sync at once (20)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds; medians are given (3)")
     parser.add_argument(
         "--only", metavar="PART,...", help=f"some of {', '.join(PARTS)}", default=",".join(PARTS)

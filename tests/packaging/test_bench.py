@@ -44,9 +44,10 @@ def test_the_benchmark_of_records_runs_with_the_peers_that_there_are(
         assert peer in result["promises"] or f"{peer}: " in result["skipped"]
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_the_sync_says_what_was_to_be_reached(run_python: Run, root: Path) -> None:
-    tiny = ("--rounds", "1", "--rows", "4000", "--large", "2000")
-    parts = ("push", "pull", "changed", "nodes", "growing")
+    tiny = ("--rounds", "1", "--rows", "4000", "--large", "2000", "--nodes", "2")
+    parts = ("push", "pull", "nodes", "growing")
     text = run_python(
         "-m", "bench", "sync", *tiny, "--only", ",".join(parts), "--json", cwd=root
     ).stdout
@@ -54,4 +55,4 @@ def test_the_benchmark_of_the_sync_says_what_was_to_be_reached(run_python: Run, 
     assert set(parts) < set(result)
     assert {goal["part"] for goal in result["goals"]} == set(parts) - {"growing"}
     assert all(goal["measured"] > 0 for goal in result["goals"])
-    assert [row["nodes"] for row in result["growing"]] == [1, 5, 20] * 3
+    assert [row["nodes"] for row in result["growing"]] == [1, 2] * 3
