@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import sqlite3
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import peewee
 import pytest
 
 from dynostore import Store, errors
+from dynostore.aio import AsyncStore
 from dynostore.fields import JsonField, UtcTimeField, UuidField
 from dynostore.models import Import, Record, Run
 from dynostore.models.base import key_field
@@ -64,6 +67,19 @@ class Photo(Base):
 
 
 OWN = (Photo, Album)
+SERVER_TYPES = {
+    **dict.fromkeys(("key", "album_id", "run_id"), ("character varying", "C")),
+    **dict.fromkeys(("seq", "order"), ("text", "C")),
+    **dict.fromkeys(("n", "tbl", "rev"), ("bigint", None)),
+    **dict.fromkeys(("what", "seen"), ("double precision", None)),
+    "outcome": ("boolean", None),
+    "fresh": ("timestamp without time zone", None),
+    "op": ("date", None),
+    "mark": ("timestamp with time zone", None),
+    "id": ("jsonb", None),
+    "node": ("bytea", None),
+    "base": ("uuid", None),
+}
 
 
 class Node:
@@ -131,10 +147,17 @@ def fill(node: Node) -> None:
             )
 
 
-def test_own_tables_go_to_the_server_and_to_another_file_with_every_value(make: Any) -> None:
+def test_own_tables_go_to_the_server_and_to_another_file_with_every_value(
+    make: Any, empty_remote: Any
+) -> None:
     first, second = make("first"), make("second")
     fill(first)
     report = first.sync("push")
+    types = empty_remote.sql(
+        "SELECT column_name, data_type, collation_name FROM information_schema.columns"
+        " WHERE table_name = 'Select' AND column_name NOT LIKE 'sync%%'"
+    )
+    assert {name: (kind, order) for name, kind, order in types} == SERVER_TYPES
     assert {t.name: t.sent for t in report.tables} == {"album": 2, "runs": 1, "Select": 20}
     second.sync("pull")
     for model in OWN:
@@ -281,6 +304,70 @@ def test_rows_that_refer_to_each_other_in_a_circle_end_a_sync(make: Any, rows: i
     other.sync()
     assert [row["id"] for row in other.rows(Album)] == ["self"]
     assert other.is_verified()
+
+
+def test_asynchronous_stores_and_threads_write_own_rows_without_binding(make: Any) -> None:
+    node = make("node")
+    fill(node)
+
+    async def main() -> int:
+        async with AsyncStore.open(node.path, models=OWN) as store:
+            async with store.transaction():
+                await store.run(
+                    lambda verbs: Album.insert(id="later", title="").execute(verbs.database)
+                )
+            return await store.run(lambda verbs: Album.select().count(verbs.database))
+
+    assert asyncio.run(main()) == 3
+
+    def write(number: int) -> None:
+        with node.store.transaction():
+            Album.insert(id=f"t{number}", title="").execute(node.store.database)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, range(20)))
+    assert len(node.rows(Album)) == 23
+    node.sync()
+    assert node.is_verified()
+
+
+def test_nodes_that_meet_an_empty_server_at_once_make_the_tables_once(make: Any) -> None:
+    nodes = [make(name) for name in ("one", "two", "three")]
+    for number, node in enumerate(nodes):
+        node.sql("INSERT INTO album (id, title) VALUES (?, '')", f"a{number}")
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(Node.sync, nodes))
+    for node in nodes:
+        node.sync()
+    assert [row["id"] for row in nodes[0].rows(Album)] == ["a0", "a1", "a2"]
+    assert all(node.is_verified() for node in nodes)
+
+
+def test_a_restored_or_an_interrupted_sync_waits_for_the_models_of_all_tables(
+    make: Any,
+) -> None:
+    node = make("node")
+    fill(node)
+    node.sync()
+    node.sql("UPDATE sync_meta SET incarnation = 1")  # as after the server's restore
+    with (
+        Store.open(node.path) as without,
+        pytest.raises(errors.ModelsMissing, match="every table must be compared"),
+    ):
+        sync(without, node.url)
+    assert node.sync().exit_code == 0
+    token = node.sql("SELECT token FROM sync_meta")[0][0]
+    node.sql(
+        "INSERT INTO sync_pending (token, tbl, op, first_key, last_key, marker, scope)"
+        " VALUES (?, 'album', 'p', 'a', 'b', 0, '[\"album\"]')",
+        token - 1,
+    )
+    with (
+        Store.open(node.path) as without,
+        pytest.raises(errors.ModelsMissing, match="interrupted"),
+    ):
+        sync(without, node.url)
+    assert node.sync().exit_code == 0
 
 
 # -- what is refused -------------------------------------------------------------------------
@@ -480,6 +567,7 @@ def test_any_other_difference_says_which_step_to_write_and_the_step_is_taken_onc
     # A new machine has nothing to step over.
     fresh = make("fresh", [NamedPicture], migrations=steps)
     fresh.sync()
+    fresh.reopen([NamedPicture], migrations=steps)
     assert fresh.rows(NamedPicture) == named.rows(NamedPicture)
     assert fresh.is_verified()
     # Who is left behind is told so by the server, and loses nothing.
