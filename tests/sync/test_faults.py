@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dynostore import errors, migrator
+from dynostore import errors, migration_steps, migrator
 from dynostore.fields import utc_now
 from dynostore.sync import sync_status
 from dynostore.sync.fork import fork
@@ -302,7 +302,8 @@ def test_a_server_with_an_older_schema_is_refused_and_left_alone(
         '"""More."""\n\ndef up(migrator, db):\n    db.execute_sql("CREATE TABLE more (id BIGINT)")'
         '\n\ndef down(migrator, db):\n    db.execute_sql("DROP TABLE more")\n'
     )
-    monkeypatch.setattr(migrator, "directory", lambda: steps)
+    for module in (migrator, migration_steps):
+        monkeypatch.setattr(module, "directory", lambda: steps)
     newer = make_node(path=node.path, to=empty_remote)
     newer.fill(["b"])
     before = empty_remote.state()
