@@ -8,7 +8,7 @@ from typing import Any
 from dynostore.fields import time_text
 from dynostore.ids import derived_id
 from dynostore.legacy.base import Unreadable
-from dynostore.legacy.cells import CellReader, as_json, as_uuid, shown_value
+from dynostore.legacy.cells import CellReader, as_json, as_uuid, key_text, shown_value
 from dynostore.legacy.source_tables import Cells
 from dynostore.models.tasks import (
     AGENT_TYPES,
@@ -51,7 +51,7 @@ def task_key(raw: Any, created: dt.datetime | str, *, is_unique: bool = True) ->
 
 def _derived(table: str, raw: Any, created: dt.datetime | str) -> str:
     moment = created if isinstance(created, str) else time_text(created)
-    return derived_id(table, KIND, f"{shown_value(raw)}\x1f{moment}")
+    return derived_id(table, KIND, f"{key_text(raw)}\x1f{moment}")
 
 
 def status_of(cells: CellReader, words: dict[str, str]) -> str:
@@ -60,6 +60,8 @@ def status_of(cells: CellReader, words: dict[str, str]) -> str:
     :raises Unreadable: missing, or a word that is not known.
     """
     said = cells.raw("status")
+    if isinstance(said, str) and words.get(said) == said:  # nearly always
+        return said
     word = said.strip().lower().replace("-", "_").replace(" ", "_") if isinstance(said, str) else ""
     status = words.get(word)
     if status is None:

@@ -61,6 +61,7 @@ class TaskTables:
         self._repeated_steps: set[str] = set()
         self._step_keys: set[str] = set()
         self._flaws: dict[str, str] = {}
+        self._named: set[Any] = set()
 
     def read(self) -> Iterator[SourceRecord | Finding]:
         """Give each task with its steps, then what belongs to none."""
@@ -94,7 +95,7 @@ class TaskTables:
         forms: dict[Any, int] = {}
         for number, cells in enumerate(tasks):
             raw = cells["task_id"]
-            if raw is not None:
+            if raw is not None and not self._is_named_before(raw):
                 forms.setdefault(raw, number)
         for number, cells in enumerate(tasks):
             # Where a UUID stands in two forms, each form means its own row.
@@ -103,6 +104,14 @@ class TaskTables:
                 forms.setdefault(own, number)
                 forms.setdefault(own.replace("-", ""), number)
         return forms
+
+    def _is_named_before(self, raw: Any) -> bool:
+        """Tell whether an earlier row has the very same id, and so the steps of both."""
+        if str(raw).replace("-", "").lower() not in self._repeated_tasks:
+            return False
+        is_known = raw in self._named
+        self._named.add(raw)
+        return is_known
 
     def _by_task(self, table: Table | None, forms: dict[Any, int], tasks: int) -> list[list[Cells]]:
         found: list[list[Cells]] = [[] for _ in range(tasks)]

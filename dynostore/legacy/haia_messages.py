@@ -8,7 +8,7 @@ from typing import Any
 from dynostore.fields import time_text
 from dynostore.ids import derived_id
 from dynostore.legacy.base import Unreadable
-from dynostore.legacy.cells import CellReader, shown_value
+from dynostore.legacy.cells import CellReader, key_text, shown_value
 from dynostore.models.conversations import ROLES
 
 KIND = "haia"
@@ -22,6 +22,7 @@ _ROLES = {
     "function": "tool",
 }
 _MICROSECOND = dt.timedelta(microseconds=1)
+_LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
 def derived_key(table: str, raw: Any, created: dt.datetime | str) -> str:
@@ -30,7 +31,7 @@ def derived_key(table: str, raw: Any, created: dt.datetime | str) -> str:
     :param created: its time; what stands for one where it has none.
     """
     moment = created if isinstance(created, str) else time_text(created)
-    return derived_id(table, KIND, f"{shown_value(raw)}\x1f{moment}")
+    return derived_id(table, KIND, f"{key_text(raw)}\x1f{moment}")
 
 
 def role_of(cells: CellReader, *names: str) -> str:
@@ -74,7 +75,7 @@ class MessageOrder:
         moment = said
         if said == self._said and self._placed is not None and (said, key) <= self._placed:
             last, last_key = self._placed
-            moment = last if key > last_key else last + _MICROSECOND
+            moment = last if key > last_key or last == _LATEST else last + _MICROSECOND
         self._said = said
         self._placed = (moment, key)
         return moment

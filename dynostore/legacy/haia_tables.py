@@ -69,7 +69,7 @@ class ConversationTables:
         self._conversations = source.tables["conversations"]
         self._messages = source.tables["messages"]
         self._repeated_messages: set[str] = set()
-        self._repeated: set[str] = set()
+        self._numbers: set[Any] = set()
         self._keys: set[str] = set()
 
     def read(self) -> Iterator[SourceRecord | Finding]:
@@ -77,8 +77,6 @@ class ConversationTables:
 
         A long one is several records: its first messages with it, the others after it.
         """
-        if self._conversations.number != "id":
-            self._repeated = self._source.repeated(self._conversations, "id")
         if self._messages.number != "id":
             self._repeated_messages = self._source.repeated(self._messages, "id")
         lost: list[Any] = []
@@ -99,17 +97,19 @@ class ConversationTables:
     def _conversation(self, row: Cells, lost: list[Any]) -> Iterator[SourceRecord | Finding]:
         number = row["id"]
         path = self._path_of("conversations", number)
-        if str(number) in self._repeated and not self._is_first(number):
-            yield self._invalid(path, "another conversation has the same number")
-            return
+        if self._conversations.number != "id":
+            if number in self._numbers:
+                yield self._invalid(path, "another conversation has the same number")
+                return
+            self._numbers.add(number)
         cells = CellReader(row)
         cells.raw("id")
         created = cells.time("created_at")
         updated = cells.time("updated_at")
         if created is None:
-            created = self._times(number)[0] or updated
+            created = (self._times(number)[0] if number is not None else None) or updated
             if created is None:
-                yield from self._without_time(path, number)
+                yield from self._without_time(path, number, is_own=True)
                 return
             cells.warn("created_at: is missing; the earliest other time is taken")
         if updated is None:
@@ -128,7 +128,8 @@ class ConversationTables:
     def _own(self, number: Any, created: dt.datetime, lost: list[Any]) -> Iterator[Cells]:
         """Give the messages that are not older than their conversation, and note if others are."""
         adopted = False
-        for row in self._rows_of(number):
+        # Those without a number are not of a conversation without one: they are recovered.
+        for row in self._rows_of(number) if number is not None else ():
             if _is_older(row, created):
                 adopted = True
             else:
@@ -136,14 +137,10 @@ class ConversationTables:
         if adopted:
             lost.append((number, created))
 
-    def _is_first(self, number: Any) -> bool:
-        seen = str(number) in self._keys
-        self._keys.add(str(number))
-        return not seen
-
-    def _without_time(self, path: str, number: Any) -> Iterator[Finding]:
-        yield self._invalid(path, "created_at: is missing, and there is no other time")
-        for row in self._rows_of(number):
+    def _without_time(self, path: str, number: Any, *, is_own: bool) -> Iterator[Finding]:
+        if is_own:
+            yield self._invalid(path, "created_at: is missing, and there is no other time")
+        for row in self._rows_of(number) if number is not None or not is_own else ():
             shown = self._path_of("messages", row["id"])
             yield self._invalid(shown, "its conversation could not be taken over")
 
@@ -157,12 +154,12 @@ class ConversationTables:
         first, last = self._times(number, before)
         path = self._path_of("conversations", number)
         if first is None or last is None:
-            yield from self._without_time(path, number)
+            yield from self._without_time(path, number, is_own=False)
             return
         how = "orphaned" if before is None else "adopted"
         values = {
             # Not of the number alone: a living conversation has, or will have, the same one.
-            "id": derived_key("conversations", f"recovered {number}", first),
+            "id": derived_key("conversations", {"recovered": as_json(number)}, first),
             "title": None,
             "created_at": first,
             "updated_at": last,

@@ -10,7 +10,7 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d)-(\d\d)-(\d\d)Z")
 
 
 def parse_utc(value: Any) -> tuple[dt.datetime, bool]:
-    """Read an ISO time of a writer that meant UTC.
+    """Read an ISO time, or a stamp such as ``2025-12-05T15-32-59Z``, of a writer that meant UTC.
 
     :return: the instant, and whether an offset was written.
     :raises ValueError: no text, no time, or outside the years 1 to 9999 in UTC.
@@ -20,6 +20,9 @@ def parse_utc(value: Any) -> tuple[dt.datetime, bool]:
     try:
         moment = dt.datetime.fromisoformat(value.strip())
     except ValueError:
+        stamp = find_stamp(value) if _STAMP.fullmatch(value.strip()) else None
+        if stamp is not None:
+            return stamp, True
         raise ValueError(f"{value[:80]!r} is not a time") from None
     if moment.tzinfo is None:
         return moment.replace(tzinfo=dt.UTC), False
