@@ -161,7 +161,8 @@ class Ledger:
     def unclaimed_files(self) -> Iterator[tuple[str, Finding]]:
         """Give each file that no reader made a record of, once: kind and finding, by path.
 
-        Of a file in a record's directory the record's reader speaks, of any other the first one.
+        Of a file in a record's directory the record's reader speaks, of one beside records theirs,
+        of any other the first one.
         """
         told: dict[str, Finding] = {}
         path = None
@@ -178,11 +179,20 @@ class Ledger:
             yield from self._spokesman(path, told)
 
     def _spokesman(self, path: str, told: dict[str, Finding]) -> Iterator[tuple[str, Finding]]:
-        owners = self._owners(path)
+        owners = self._owners(path) or (self._neighbours(path) & told.keys())
         for kind, finding in told.items():
             if not owners or kind in owners:
                 yield kind, finding
                 return
+
+    def _neighbours(self, path: str) -> set[str]:
+        place = path.rpartition("/")[0]
+        rows = self._db.execute(
+            # "0" comes after "/": all that is below the place.
+            "SELECT DISTINCT kind FROM owned WHERE path > ? || '/' AND path < ? || '0'",
+            (place, place),
+        )
+        return {kind for (kind,) in rows}
 
     def _owners(self, path: str) -> set[str]:
         parts = path.split("/")

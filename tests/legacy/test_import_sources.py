@@ -128,7 +128,7 @@ def test_the_data_of_two_tools_in_one_tree_is_all_taken_and_no_file_counted_twic
         "talk": 1,
     }
     assert report.files.found == tree.file_count() == sum(e.files for e in report.entries)
-    assert [e.kind for e in report.entries if e.path == "talks/readme.txt"] == ["dynoai"]
+    assert [e.kind for e in report.entries if e.path == "talks/readme.txt"] == ["talk"]
     assert not [e for e in report.entries if e.path == "talks/a.json"]
     again = import_from(tree.root, target)
     assert (again.records.same, again.files.found) == (6, report.files.found)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dynostore import Store
+from dynostore.import_verify import verify_sources
 from dynostore.importer import import_from
 from dynostore.samples import legacy_runs
 
@@ -61,6 +62,34 @@ def test_every_byte_of_the_real_samples_is_in_a_run_or_its_files(target: Store) 
     for path in REAL.rglob("*"):
         if path.is_file() and str(path) not in stored:
             assert path.name in documents or path.name.endswith(".manifest.json"), path
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="the real samples are not beside the checkout")
+def test_the_samples_of_all_systems_are_taken_over_in_one_go_and_nothing_is_unaccounted_for(
+    store: Store,
+) -> None:
+    samples = REAL.parent
+    files = {path.relative_to(samples).as_posix() for path in samples.rglob("*") if path.is_file()}
+    report = import_from(samples, store)
+    assert report.kind == "dynoai, taskforce, ideation, chiffon, haia"
+    assert report.files.found == len(files)
+    for counts in (report.files, report.records, *report.kinds.values()):
+        numbers = counts.to_json()
+        assert numbers.pop("found") == sum(numbers.values())
+    assert sum(counts.found for counts in report.kinds.values()) == report.records.found
+    assert (len(report.differences), report.exit_code) == (0, 0)
+    skipped = {entry.path: entry.reason for entry in report.entries if entry.outcome == "skipped"}
+    assert all(skipped.values())
+    assert sum(path in files for path in skipped) == report.files.skipped == 7
+    again = import_from(samples, store)
+    assert (again.records.same, again.records.found) == (report.records.found,) * 2
+    assert (again.files.same, again.files.skipped) == (report.files.created, 7)
+    assert verify_sources(store).exit_code == 0
+    for system in samples.iterdir():
+        alone = import_from(system, store)
+        assert alone.kind == system.name
+        assert alone.files.found == sum(path.is_file() for path in system.rglob("*"))
+        assert alone.records.same == alone.records.found
 
 
 def test_the_shipped_samples_show_every_layout_and_what_lies_between(target: Store) -> None:
