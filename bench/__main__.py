@@ -25,7 +25,7 @@ MODULES = {
 _EPILOG = """\
 local    create a run, update it, list a page: dynostore, sqlite3, SQLAlchemy, MLflow
 open     import dynostore, dynostore --help, open an existing file
-import   take over generated run directories
+import   take over what each of the older tools left, beside a straight script
 import-ideation  take over a generated Redis of ideation, and a dump of it
 push     the first push to Postgres, beside psql's \\copy
 sync     all that the sync has to reach, each beside its floor in the same run
