@@ -17,6 +17,11 @@ from dynostore.models.base import key_field
 from dynostore.samples.seed import seed
 
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.UTC)
+_SHORTER = (
+    "DELETE FROM messages WHERE rowid % 100 > 0",
+    "DELETE FROM tasks WHERE rowid > 3",
+    "DELETE FROM runs WHERE rowid > 2",
+)
 KilledAt = Callable[[int, Callable[[], object]], bool]
 
 
@@ -41,8 +46,8 @@ class Trial:
         self.source = directory / "source.db"
         with Store.open(self.source) as store:
             seed(store, now=NOW)
-            # What makes the source long and no other family more.
-            store.database.execute_sql("DELETE FROM conversations")
+            for statement in _SHORTER:
+                store.database.execute_sql(statement)
         self._empty = directory / "empty.db"
         Store.open(self._empty).close()
         self._path = directory / "killed.db"
