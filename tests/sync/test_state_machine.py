@@ -50,6 +50,8 @@ ROUNDS = 6
 
 RUNS = ("r0", "r1", "r2")
 TAGS = {"runs": "source", "run_files": "storage_path"}
+POISONS = {"runs": ("current_stage", "'a' || char(0)"), "run_files": ("metadata", "'{'")}
+"""What no server can hold: found before it is sent, and by the server itself."""
 WHEN = "'2024-01-01T00:00:00.000000+00:00'"
 
 nodes = st.integers(0, MOST_NODES - 1)
@@ -272,19 +274,23 @@ class Machine(RuleBasedStateMachine):
     def _write(self, who: str, place: Any, run: str, name: str, kind: int) -> None:
         key = derived_id("run_files", run, name)
         at_run, at_file = self._tag(place, "runs", run), self._tag(place, "run_files", key)
-        if at_run is None or kind < 3:
+        table = "runs" if at_run is None or kind < 3 else "run_files"
+        column, bad = POISONS[table]
+        if kind not in (2, 5) or who == "psql":
+            bad = "NULL"
+        if table == "runs":
             tag = self.history.version(who, "runs", run, at_run)
             place.sql(
-                "INSERT INTO runs (id, status, source, created_at, updated_at) VALUES"
-                f" ('{run}', 'pending', '{tag}', {WHEN}, {WHEN})"
-                f" ON CONFLICT (id) DO UPDATE SET source = '{tag}'"
+                f"INSERT INTO runs (id, status, source, created_at, updated_at, {column}) VALUES"
+                f" ('{run}', 'pending', '{tag}', {WHEN}, {WHEN}, {bad})"
+                f" ON CONFLICT (id) DO UPDATE SET source = '{tag}', {column} = {bad}"
             )
         elif kind < 6:
             tag = self.history.version(who, "run_files", key, at_file)
             place.sql(
-                "INSERT INTO run_files (id, run_id, filename, created_at, storage_path) VALUES"
-                f" ('{key}', '{run}', '{name}', {WHEN}, '{tag}')"
-                f" ON CONFLICT (id) DO UPDATE SET storage_path = '{tag}'"
+                f"INSERT INTO run_files (id, run_id, filename, created_at, storage_path, {column})"
+                f" VALUES ('{key}', '{run}', '{name}', {WHEN}, '{tag}', {bad})"
+                f" ON CONFLICT (id) DO UPDATE SET storage_path = '{tag}', {column} = {bad}"
             )
         elif kind < 8:
             if at_file:
@@ -442,8 +448,14 @@ class Machine(RuleBasedStateMachine):
     # -- the end -------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Let everybody sync both ways until all is quiet, and look at what has become of it."""
+        """Let everybody sync both ways until all is quiet, and look at what has become of it.
+
+        On the way somebody mends what was set aside.
+        """
         for number in range(ROUNDS):
+            for node, (table, (column, bad)) in itertools.product(self.nodes, POISONS.items()):
+                if number == 1:
+                    node.sql(f"UPDATE {table} SET {column} = NULL WHERE {column} = {bad}")
             done = [node.sync(direction="both", adopt=True) for node in self.nodes]
             if number > 1 and all(report.up_to_date for report in done):
                 break
