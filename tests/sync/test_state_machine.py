@@ -236,7 +236,7 @@ class Machine(RuleBasedStateMachine):
             self.history.version(who, "run_files", str(key), tag, deletion=True)
 
     @rule(moves=writes)
-    def write(self, moves: list[tuple[str, int, str, str, int]]) -> None:
+    def write(self, moves: Any) -> None:
         """Write some rows, in files and on the server."""
         for means, number, run, name, kind in moves:
             who, node = self._node(number)
@@ -331,16 +331,18 @@ class Machine(RuleBasedStateMachine):
 
     @rule(
         number=nodes,
+        moves=writes,
         direction=directions,
-        rows=sizes,
+        rows=st.integers(1, 2),
         side=st.sampled_from(("file", "server")),
-        at=st.integers(1, 20),
+        at=st.integers(1, 16),
         when=st.sampled_from(("before", "within", "after")),
     )
     def sync_and_die(
-        self, number: int, direction: str, rows: int, side: str, at: int, when: str
+        self, number: int, moves: Any, direction: str, rows: int, side: str, at: int, when: str
     ) -> None:
-        """Sync a file, and die on the way, if it is long enough."""
+        """Write to a file, sync it, and die on the way, if it is long enough."""
+        self.write([(means, number, *what) for means, _, *what in moves])
         _, node = self._node(number)
         with contextlib.suppress(Death), dying(side, at, when):
             node.sync(direction=direction, rows=rows, adopt=True)
