@@ -18,8 +18,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dynostore import errors
+from dynostore.legacy.beside import OURS
 
-OURS = ".dynostore"
 _NEW = "new"
 
 Files = Mapping[str, bytes | None]

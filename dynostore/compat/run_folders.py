@@ -16,14 +16,13 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from dynostore.compat.beside import Values, note_change, note_of, read_note, with_note
-from dynostore.compat.file_journal import OURS
 from dynostore.compat.file_names import file_name
 from dynostore.compat.folder_database import FolderDatabase, Unit
 from dynostore.compat.folder_verbs import FolderVerbs
 from dynostore.fields import time_text, utc_now
 from dynostore.ids import derived_id
 from dynostore.legacy.base import Unreadable
+from dynostore.legacy.beside import OURS, Values, note_change, note_of, read_note, with_note
 from dynostore.legacy.dynoai_draft import read_status
 from dynostore.legacy.source_json import parse_object
 from dynostore.legacy.timestamps import find_stamp, parse_utc

@@ -19,16 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from dynostore import errors
-from dynostore.compat.beside import Values, note_change, note_of, read_note, with_note
-from dynostore.compat.file_journal import OURS
 from dynostore.compat.file_names import file_name
 from dynostore.compat.folder_database import FolderDatabase, Unit
 from dynostore.compat.folder_verbs import FolderVerbs
 from dynostore.fields import time_text
-from dynostore.ids import derived_id
-from dynostore.legacy.base import Unreadable
+from dynostore.legacy.beside import OURS, Values, note_change, note_of, read_note, with_note
 from dynostore.legacy.source_json import parse_object
 from dynostore.legacy.taskforce_draft import Clock
+from dynostore.legacy.taskforce_kept import add_kept
 from dynostore.legacy.taskforce_states import read_state, todolist_of
 from dynostore.models.base import Record
 from dynostore.models.sessions import AgentSession, SessionState
@@ -95,20 +93,13 @@ class StateShelf:
         draft.finish()
         note = read_note(self._note(path))
         row = with_note(AgentSession, {"session_id": draft.key, **draft.values}, note)
-        states = self._kept(path, draft.key)
-        newest = max(states, default=0)
         digest = hashlib.sha256(data).hexdigest()
-        loose: int | None = None
-        if _is_saved(document) and (not newest or states[newest][1] != digest):
-            found = draft.children[0][1]
-            loose = found["version"] if found["version"] > newest else newest + 1
-            key = derived_id("states", draft.key, str(loose))
-            states[loose] = {**found, "id": key, "version": loose}, digest
+        loose = add_kept(draft, document, digest, self._versions(path))
         self.todolists.pop(draft.key, None)
         if named is not None:
             self.todolists[draft.key] = named
         records: list[Record] = [AgentSession(**row)]
-        records += [SessionState(**_renamed(values)) for values, _ in states.values()]
+        records += [SessionState(**_renamed(values)) for _, values in draft.children]
         return draft.key, records, _Memo(_others(document), loose)
 
     def write(
@@ -182,30 +173,6 @@ class StateShelf:
     def _versions(self, path: str) -> Path:
         return self._root / OURS / _DIRECTORY / stem_of(path)
 
-    def _kept(self, path: str, session_id: str) -> dict[int, tuple[Values, str | None]]:
-        """Give the versions that are kept, each with the hash of the state file beside it."""
-        found: dict[int, tuple[Values, str | None]] = {}
-        try:
-            files = [*self._versions(path).iterdir()]
-        except FileNotFoundError:
-            return found
-        for file in files:
-            try:
-                kept = parse_object(file.read_bytes())[0]
-                version = int(file.stem)
-                values = {
-                    "id": derived_id("states", session_id, str(version)),
-                    "session_id": session_id,
-                    "version": version,
-                    "state": kept["state"],
-                    "saved_at": SessionState.saved_at.python_value(kept["saved_at"]),
-                    "metadata": kept["metadata"],
-                }
-            except (OSError, KeyError, ValueError) as exc:
-                raise Unreadable(f"its version in {OURS}: {file.name}: {exc}") from None
-            found[version] = values, kept.get("beside")
-        return found
-
 
 class StateFiles(FolderVerbs, SessionRepository):
     """Sessions in state files; the contract is :class:`dynostore.repositories.Sessions`."""
@@ -265,11 +232,6 @@ def _document(session: AgentSession, newest: SessionState | None, others: Values
         "state_data": state,
         **others,
     }
-
-
-def _is_saved(document: Values) -> bool:
-    """Tell whether a state was ever saved; the older tool writes no file before."""
-    return document.get("state_data") != {}
 
 
 def _others(document: Values) -> Values:

@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
-from dynostore.compat.beside import Values, note_change, note_of, read_note, with_note
-from dynostore.compat.file_journal import OURS
 from dynostore.compat.file_names import file_name
 from dynostore.compat.folder_database import FolderDatabase, Unit
 from dynostore.compat.folder_verbs import FolderVerbs
@@ -26,6 +24,7 @@ from dynostore.compat.taskforce_files import (
     local_text,
     stem_of,
 )
+from dynostore.legacy.beside import OURS, Values, note_change, note_of, read_note, with_note
 from dynostore.legacy.source_json import parse_object
 from dynostore.legacy.taskforce_draft import Clock
 from dynostore.legacy.taskforce_todos import read_todo

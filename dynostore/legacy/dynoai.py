@@ -21,9 +21,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
+from dynostore.legacy.beside import notes_on
 from dynostore.legacy.checksums import FileFacts, read_file
 from dynostore.legacy.dynoai_draft import STAMPED, Layout, RunDraft
 from dynostore.legacy.dynoai_layouts import build_record
+from dynostore.legacy.dynoai_note import add_note
 from dynostore.legacy.source_json import MAX_BYTES, parse_object
 from dynostore.legacy.source_tree import Listing, SourceTree, is_utf8
 
@@ -161,6 +163,9 @@ class _RunReader:
         self._documents: dict[str, Any] = {}
         self._warnings: list[str] = []
         self.nested: list[str] = []
+        above, name = os.path.split(listing.path)
+        has_note = head.name == STATE and listing.path != tree.root
+        self._notes = notes_on(above, "runs", name) if has_note else []
 
     def read(self) -> Iterator[SourceRecord | Finding]:
         """Give the findings among the run's files, then the run, or the finding that it is none."""
@@ -171,14 +176,15 @@ class _RunReader:
         if head.document is None or head.facts is None or not is_utf8(directory):
             reason = head.reason or "the path is not UTF-8, so the store cannot name its files"
             yield from self._findings
-            yield Finding(path, "invalid", reason, is_record=True, files=len(self._names))
+            files_lost = len(self._names) + len(self._notes)
+            yield Finding(path, "invalid", reason, is_record=True, files=files_lost)
             return
         files = self._read_files(head.facts)
         if head.warning:
             self._warnings.append(f"{head.name}: {head.warning}")
         yield from self._findings
         try:
-            yield build_record(
+            record = build_record(
                 RunDraft(
                     layout=layout_of(directory, head.name, head.document),
                     directory=directory,
@@ -190,8 +196,13 @@ class _RunReader:
                     warnings=self._warnings,
                 )
             )
+            for note in self._notes:
+                add_note(record, note)
         except Unreadable as exc:
-            yield Finding(path, "invalid", str(exc), is_record=True, files=len(files))
+            files_lost = len(files) + len(self._notes)
+            yield Finding(path, "invalid", str(exc), is_record=True, files=files_lost)
+        else:
+            yield record
 
     def _collect(self) -> None:
         """List all files below the directory by their paths below it, leaving out nested runs."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 
 from dynostore.legacy.base import Finding
+from dynostore.legacy.beside import OURS, main_of
 from dynostore.legacy.source_json import printable
 
 _OF_THE_SYSTEM = {".DS_Store", "Thumbs.db", "desktop.ini", ".gitkeep", ".gitignore"}
@@ -68,7 +69,10 @@ class SourceTree:
                 else:
                     result.files.append(entry.name)
             elif entry.is_dir(follow_symlinks=False):
-                result.directories.append(entry.name)
+                if entry.name == OURS:
+                    self._skip_ours(result, entry.path)
+                else:
+                    result.directories.append(entry.name)
             elif entry.is_symlink():
                 result.findings.append(self._link(entry.path))
             else:
@@ -84,6 +88,18 @@ class SourceTree:
             for name in listing.files:
                 yield os.path.join(listing.path, name)
             pending += [os.path.join(listing.path, name) for name in reversed(listing.directories)]
+
+    def _skip_ours(self, result: Listing, ours: str) -> None:
+        """Account for all files of ours but the notes, which go with the files that they are on."""
+        for place, directories, names in os.walk(ours):
+            directories.sort()
+            for name in sorted(names):
+                path = os.path.join(place, name)
+                main = main_of(path.removeprefix(ours + os.sep).replace(os.sep, "/"))
+                if main is None:
+                    self._skip(result, path, "dynostore's own: a lock, or unfinished")
+                elif not os.path.isfile(os.path.join(result.path, main)):
+                    self._skip(result, path, "dynostore's own: a note on what is gone")
 
     def _skip(self, result: Listing, path: str, reason: str) -> None:
         result.findings.append(Finding(self.relative(path), "skipped", reason))

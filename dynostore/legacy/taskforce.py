@@ -24,15 +24,18 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
+from dynostore.legacy.beside import OURS, read_note, with_note
 from dynostore.legacy.source_json import printable
 from dynostore.legacy.source_tree import Listing, SourceTree
 from dynostore.legacy.taskforce_conversations import read_conversation, read_index
 from dynostore.legacy.taskforce_copies import Found, choose
 from dynostore.legacy.taskforce_draft import KIND, Clock, Draft
 from dynostore.legacy.taskforce_files import WANTED, Group, is_ours, sort_files
+from dynostore.legacy.taskforce_kept import add_kept
 from dynostore.legacy.taskforce_memories import read_memory, read_skills
 from dynostore.legacy.taskforce_states import read_state, todolist_of
 from dynostore.legacy.taskforce_todos import read_todo
+from dynostore.models.todos import TodoList
 
 _READER_VERSION = b"taskforce 1\n"  # a reader that reads more must see the same files as changed
 _PICKLE = "a pickle, which is never opened: reading one can run any code; export it with the tool"
@@ -132,7 +135,16 @@ class _Reading:
             yield draft
             return
         linked = todolist_of(draft)
-        yield from self._give(draft, found, self._tree.relative(found.facts.path))
+        kept = os.path.join(os.path.dirname(listing.path), OURS, "states", group.stem)
+        if found.notes:
+            try:
+                add_kept(draft, found.document, found.facts.sha256, kept)
+                self._apply_note(draft, found, f"{os.sep}sessions{os.sep}")
+            except Unreadable as exc:
+                yield self._refusal(found, str(exc))
+                return
+        path = self._tree.relative(found.facts.path)
+        yield from self._give(draft, found, path, _with_notes(found.facts.digest, found))
         if linked is not None and len(draft.key) <= _LONGEST_ID:
             self._links.setdefault(linked, draft.key)
 
@@ -150,7 +162,31 @@ class _Reading:
         draft.values["session_id"] = self._links.get(draft.key)
         link = (draft.values["session_id"] or "").encode()
         digest = _hash(found.facts.digest + link) if link else found.facts.digest
+        digest = _with_notes(digest, found)
+        try:
+            self._apply_note(draft, found, f"{os.sep}todolists{os.sep}")
+        except Unreadable as exc:
+            yield self._refusal(found, str(exc))
+            return
         yield from self._give(draft, found, self._tree.relative(found.facts.path), digest)
+
+    def _apply_note(self, draft: Draft, found: Found, kind: str) -> None:
+        """Let a record be what its file and the note on it say together."""
+        for note in found.notes:
+            if kind not in note.path:
+                continue
+            draft.finish()
+            draft.values = with_note(draft.model, draft.values, read_note(note.path))
+            noted = draft.values["metadata"]
+            draft.metadata.pop("file", None)  # the name that a file of ours has for an odd id
+            if isinstance(noted, dict):
+                draft.metadata |= noted
+            elif noted is not None:
+                draft.keep("metadata", noted)
+        session = draft.values.get("session_id")
+        if draft.model is TodoList and session and not self._is_taken("sessions", session):
+            draft.keep("session_id", session)
+            draft.values["session_id"] = None
 
     def _draft(self, found: Found, read: Callable[..., Draft], name: str) -> Draft | Finding:
         self._clock.has_guessed = False
@@ -278,10 +314,13 @@ class _Reading:
 
     def _take(self, draft: Draft, digest: bytes) -> int | None:
         """Note that a key is taken; give what took it before, None: nothing."""
-        key = _short(_hash(f"{draft.model._meta.table_name}\x1f{draft.key}".encode()))
+        key = _key_of(str(draft.model._meta.table_name), draft.key)
         before = self._taken.get(key)
         self._taken.setdefault(key, _short(digest))
         return before
+
+    def _is_taken(self, table: str, key: str) -> bool:
+        return _key_of(table, key) in self._taken
 
     def _zone_warning(self) -> list[str]:
         """Say once which zone was meant by times that name none."""
@@ -294,8 +333,16 @@ class _Reading:
         ]
 
 
+def _with_notes(digest: bytes, found: Found) -> bytes:
+    return _hash(digest + b"".join(n.digest for n in found.notes)) if found.notes else digest
+
+
 def _hash(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
+def _key_of(table: str, key: str) -> int:
+    return _short(_hash(f"{table}\x1f{key}".encode()))
 
 
 def _short(digest: bytes) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from typing import Any
 
 from dynostore.legacy.base import Finding, Unreadable
+from dynostore.legacy.beside import notes_on
 from dynostore.legacy.checksums import FileFacts, read_file
 from dynostore.legacy.source_json import MAX_BYTES, parse
 from dynostore.legacy.source_tree import SourceTree
@@ -29,12 +30,14 @@ class Found:
 
     :ivar facts: of the file that was taken.
     :ivar paths: of all files that the record stands for, the one that was taken first.
+    :ivar notes: of them, those that :mod:`dynostore.compat` wrote.
     """
 
     facts: FileFacts
     document: Any
     paths: list[str]
     warnings: list[str]
+    notes: list[FileFacts] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(slots=True)
@@ -62,8 +65,11 @@ def choose(
     """
     copies = [_read(directory, name, group) for name in group.names]
     good = [copy for copy in copies if copy.problem is None]
+    notes = _notes_on(directory, group)
     if not good:
         yield from _all_broken(tree, directory, copies)
+        for note in notes:
+            yield Finding(tree.relative(note), "skipped", "a note on what cannot be read")
         return None
     best = max(good, key=lambda copy: _age_of(copy, clock))  # the first of equals
     found = Found(best.facts, best.document, [best.facts.path], [])
@@ -81,6 +87,7 @@ def choose(
             found.warnings.append(f"{best.name} is newer than {copy.name}, and was taken")
         else:
             yield Finding(path, "invalid", f"{copy.problem}; {best.name} was taken instead")
+    yield from _add_notes(tree, found, notes)
     if best.is_temporary and group.name not in group.names:
         found.warnings.append(f"{best.name} is the only copy of {group.name}, and was taken")
     return found
@@ -96,6 +103,20 @@ def _all_broken(tree: SourceTree, directory: str, copies: list[_Copy]) -> Genera
         else:
             yield Finding(path, "invalid", copy.problem or "", is_record=not is_counted)
             is_counted = True
+
+
+def _add_notes(tree: SourceTree, found: Found, notes: list[str]) -> Generator[Finding]:
+    for note in notes:
+        try:
+            found.notes.append(read_file(note))
+            found.paths.append(note)
+        except OSError as exc:
+            yield Finding(tree.relative(note), "invalid", f"cannot be read: {exc.strerror or exc}")
+
+
+def _notes_on(directory: str, group: Group) -> list[str]:
+    kind = {"state": "sessions", "todo": "todolists"}.get(group.what)
+    return [] if kind is None else notes_on(os.path.dirname(directory), kind, group.stem)
 
 
 def _read(directory: str, name: str, group: Group) -> _Copy:

@@ -136,6 +136,10 @@ class Draft:
         self.children.append((model, row))
         self._places.append(place)
 
+    def clear_children(self) -> None:
+        """Begin anew with the rows that belong to the record."""
+        self.children, self._places = [], []
+
     def _hang(self, model: type[Record], row: dict[str, Any], place: str) -> None:
         row["id"] = derived_id(str(model._meta.table_name), self.key, place)
         row[next(field.column_name for field in model._meta.refs)] = self.key

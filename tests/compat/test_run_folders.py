@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from dynostore import Store, errors
+from dynostore.cli import main
 from dynostore.compat.file_names import file_name
 from dynostore.importer import import_from
 
@@ -242,6 +243,30 @@ def test_each_id_has_a_file_of_its_own(url: str) -> None:
         assert store.check() == []
 
 
+def test_an_import_takes_over_what_was_written_here_notes_and_all(url: str, tmp_path: Path) -> None:
+    with Store.open(url) as store:
+        store.runs.create(run_id="a/b", status="partial", metadata={"n": 1}, input_filename="x.csv")
+        store.runs.add_file("a/b", "output/VE.csv", sha256="ab" * 32, metadata={"rows": 1})
+        store.runs.create(run_id="plain")
+        runs = {run.id: run.values() for run in store.runs.stream()}
+        files = store.runs.files("a/b")
+    with Store.open(tmp_path / "new.db") as new:
+        report = import_from(tmp_path / "runs", new)
+        assert (report.exit_code, report.records.created) == (0, 2)
+        there = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+        assert report.files.found == len(there)
+        found = {run.id: run.values() for run in new.runs.stream()}
+        more: dict[str, Any] = {
+            "a/b": {"directory": "a%2Fb", "files": ["VE.csv"]},
+            "plain": {"files": []},
+        }
+        for key, run in runs.items():
+            run["metadata"] = {**more[key], **(run["metadata"] or {})}
+        assert found == runs
+        assert new.runs.files("a/b") == files
+        assert import_from(tmp_path / "runs", new).records.same == 2
+
+
 def test_other_families_say_what_to_do(url: str) -> None:
     with Store.open(url) as store:
         others: list[Any] = [store.tasks, store.sessions, store.ideation]
@@ -251,6 +276,31 @@ def test_other_families_say_what_to_do(url: str) -> None:
             assert "dynostore import" in str(info.value.hint)
     with pytest.raises(errors.StoreNotFound):
         Store.open(f"{url}-missing", create=False)
+
+
+def test_the_command_works_on_a_directory(
+    url: str, tmp_path: Path, old_runs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old_runs.create("run_a")
+    config = tmp_path / "dynostore.yaml"
+    config.write_text(f"profiles:\n  dev:\n    url: {url}\n")
+    dev = ["--config", str(config), "--profile", "dev"]
+    assert main([*dev, "--json", "runs", "list"]) == 0
+    assert json.loads(capsys.readouterr().out)["items"][0]["id"] == "run_a"
+    assert main(["--db", url, "runs", "update", "run", "--status", "complete"]) == 0
+    assert old_runs.get("run_a")["status"] == "complete"
+    assert main(["--db", url, "info"]) == 0
+    assert "DynoAI's run directories" in capsys.readouterr().out
+    refusals = {
+        "tasks list": "hold runs and no tasks",
+        "sync --to postgresql://host/team": "what syncs with a server is a SQLite file",
+        "db status": "a directory of files in an older tool's form, and no database",
+    }
+    for words, reason in refusals.items():
+        assert main(["--db", url, *words.split()]) == 2
+        said = capsys.readouterr().err
+        assert reason in said
+        assert "hint: " in said
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real samples are not beside the checkout")

@@ -183,19 +183,26 @@ def test_a_directory_is_taskforces_by_its_name_or_by_what_is_in_it(tmp_path: Pat
             assert getattr(store, family).count() == 0
 
 
-def test_what_was_written_here_is_what_the_older_form_gives_an_import(
-    url: str, tmp_path: Path
+def test_an_import_takes_over_what_was_written_here_notes_and_versions_and_all(
+    url: str, tmp_path: Path, old_states: Any
 ) -> None:
     with Store.open(url) as store:
-        store.sessions.save_state("s", {"mission": "m", "todolist_id": "t"})
-        store.todos.create(todolist_id="t", plan={"items": [{"description": "a"}]})
-        newest = store.sessions.load_state("s")
+        for number in (1, 2, 3):
+            store.sessions.save_state("a/b", {"n": number}, user_id="kim", metadata=[number])
+        store.sessions.update("a/b", metadata={"from": "here"}, status="waiting")
+        store.sessions.create(session_id="empty", mission="m")
+        store.todos.create(todolist_id="t", session_id="a/b", metadata={"x": 1}, status="failed")
+        old_states.save("old", {"todolist_id": "t"})
+        store.sessions.save_state("old", {"n": 2})
+        sessions = {session.session_id: session for session in store.sessions.stream()}
+        states = {key: [*store.sessions.states(key)] for key in sessions}
+        todo = store.todos.load("t")
     with Store.open(tmp_path / "new.db") as new:
         report = import_from(tmp_path / ".taskforce", new)
-        assert report.records.created == 2
-        found = new.sessions.load_state("s")
-        assert found is not None
-        assert newest is not None
-        assert found.state.items() >= newest.state.items()
-        assert (found.version, found.saved_at) == (1, newest.saved_at)
-        assert new.todos.load("t").session_id == "s"
+        assert (report.exit_code, report.records.created) == (0, 4)
+        files = [path for path in (tmp_path / ".taskforce").rglob("*") if path.is_file()]
+        assert report.files.found == len(files)
+        assert {s.session_id: s for s in new.sessions.stream()} == sessions
+        assert {key: [*new.sessions.states(key)] for key in sessions} == states
+        assert new.todos.load("t") == todo
+        assert import_from(tmp_path / ".taskforce", new).records.same == 4

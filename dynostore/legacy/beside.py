@@ -1,6 +1,7 @@
 """What an older tool's file has no place for, kept in a file of ours beside it.
 
-The note of a record lies below ``.dynostore``, where the older tool neither reads nor writes: it
+The stores of :mod:`dynostore.compat` write such notes, and an import reads them with the file. The
+note of a record lies below ``.dynostore``, where the older tool neither reads nor writes: it
 outlives that the tool writes its own file anew. It holds each column whose value is not the one
 that the older tool's file says, with a hash of what that file said then: once the tool says
 something new there, that counts. Columns that the file never speaks of are simply kept.
@@ -8,8 +9,10 @@ something new there, that counts. Columns that the file never speaks of are simp
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,46 @@ from dynostore.legacy.source_json import parse_object
 from dynostore.models.base import Record
 
 Values = dict[str, Any]
+
+OURS = ".dynostore"
+"""The directory for all that is not the older tool's."""
+
+_MAINS = {
+    "runs": "{stem}/run_state.json",
+    "sessions": "states/{stem}.json",
+    "todolists": "todolists/{stem}.json",
+}
+"""The files that notes are on, by the directory of the note."""
+
+
+def main_of(name: str) -> str | None:
+    """Give the file that a file of ours is a note on; None: on none.
+
+    :param name: its path below ``.dynostore``, with ``/``; the result's is beside that directory.
+    """
+    kind, _, rest = name.partition("/")
+    stem, _, version = rest.partition("/")
+    if kind == "states" and version:
+        return f"states/{stem}.json"
+    if kind in _MAINS and not version and stem.endswith(".json"):
+        return _MAINS[kind].format(stem=stem.removesuffix(".json"))
+    return None
+
+
+def notes_on(directory: str, kind: str, stem: str) -> list[str]:
+    """Give the files of ours that are notes on an older tool's file, in order.
+
+    :param directory: the one that has ``.dynostore`` in it.
+    :param kind: ``runs``, ``sessions`` (with the states that are kept) or ``todolists``.
+    :param stem: what the file is called, without its ending.
+    """
+    ours = os.path.join(directory, OURS)
+    found = [os.path.join(ours, kind, f"{stem}.json")]
+    if kind == "sessions":
+        kept = os.path.join(ours, "states", stem)
+        with contextlib.suppress(OSError):
+            found += sorted(os.path.join(kept, name) for name in os.listdir(kept))
+    return [path for path in found if os.path.isfile(path)]
 
 
 def note_of(row: Values, said: Values, silent: frozenset[str]) -> Values:
@@ -54,13 +97,14 @@ def with_note(model: type[Record], said: Values, note: Mapping[str, Any]) -> Val
     return row
 
 
-def read_note(path: Path) -> Values:
+def read_note(path: str | os.PathLike[str]) -> Values:
     """Give the note in a file; an empty one where there is no file.
 
     :raises Unreadable: it is broken.
     """
     try:
-        return parse_object(path.read_bytes())[0]
+        with open(path, "rb") as file:
+            return parse_object(file.read())[0]
     except FileNotFoundError:
         return {}
     except (OSError, Unreadable) as exc:
