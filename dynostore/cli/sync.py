@@ -77,7 +77,7 @@ _NODE_COLUMNS = (
 @click.option(
     "--upgrade-server",
     is_flag=True,
-    help="Bring the server's older tables up to date; older programs are refused from then on.",
+    help="Bring the server's older tables up to date; older programs sync on if it only adds.",
 )
 @click.option("--full", is_flag=True, help="First compare every key that this file knows.")
 @click.option(

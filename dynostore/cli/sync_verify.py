@@ -63,7 +63,8 @@ def verify(session: Session, /, to: str | None, **options: Any) -> int:
     difference. With --repair the server's version of a row stays, and the file's is archived and
     listed as a conflict; what one side lacks comes from the other.
 
-    Exits with 7 when the two differ, with 3 when a repair left conflicts or rejected rows.
+    Exits with 7 when the two differ, with 3 when a repair left conflicts or rejected rows, with 1
+    when tables were left out whose models were not given (--models).
     """
     from dynostore.sync.verify.run import verify as compare  # imported late, as is everything heavy
 
@@ -88,6 +89,8 @@ def _tell(session: Session, report: VerifyReport) -> None:
         filled = [table for table in found["tables"] if any(list(table.values())[1:])]
         print_table(filled, _TABLES)
         session.note("the file and the server agree")
+    if report.left_out:
+        session.note(f"left out, since their models were not given: {', '.join(report.left_out)}")
     if report.repaired:
         session.note(f"{report.repaired:,} differences are settled")
         if report.synced and report.synced.exit_code:

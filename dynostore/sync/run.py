@@ -122,7 +122,7 @@ def sync(
     :param adopt: accept a server that is not the one that the file was synced with, or that has
         forgotten it: the file becomes a new node, and sends every row as in a first sync.
     :param upgrade_server: bring the server's older tables up to date. Nodes with an older program
-        are refused from then on, until they are upgraded.
+        are refused from then on, unless tables and columns were only added.
     :param limits: rows and bytes of a batch.
     :return: rows sent, received, adopted, in conflict and set aside, per table.
     :raises SyncRunning: another sync of this file is running.

@@ -16,6 +16,7 @@ REPORT_KEYS = {
     "differences",
     "tables",
     "repaired",
+    "left_out",
     "synced",
     "seconds",
     "rows_per_s",

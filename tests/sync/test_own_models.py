@@ -234,6 +234,8 @@ def test_without_its_model_a_captured_table_waits_and_loses_nothing(
         assert report.left_out == {"Select": 20, "album": 0}
         assert report.exit_code == 1
         assert [t.name for t in report.tables] == ["runs"]
+        looked = verify(without, node.url, delay_s=0.01)
+        assert (looked.exit_code, looked.left_out) == (1, ["Select", "album"])
         with pytest.raises(errors.ModelsMissing, match="Select, album") as caught:
             sync(without, node.url, full=True)
         assert caught.value.hint == "dynostore --models MODULE sync"

@@ -83,7 +83,7 @@ class Server(Session):
         """Make sure that the server can be synced with, setting up an empty one.
 
         :param expected: the identity of the server that the file knows; None before its first sync.
-        :param upgrade: True: bring older tables up to date, which shuts out older programs.
+        :param upgrade: True: bring older tables up to date, which may shut out older programs.
         :raises IdentityMismatch: it is another one, or was emptied; nothing was written.
         :raises SchemaBehind: its tables are older than this program's; nothing was written.
         :raises SchemaTooNew: its tables or its protocol are newer.

@@ -37,6 +37,7 @@ class VerifyReport:
     :ivar total: how many there are.
     :ivar repaired: how many of those found first are gone; None where no repair was asked for.
     :ivar synced: what the push and the pull of the repair did; None where there was none.
+    :ivar left_out: the tables that the file captures and whose models were not given.
     """
 
     deep: bool
@@ -45,6 +46,7 @@ class VerifyReport:
     seconds: float
     repaired: int | None = None
     synced: SyncReport | None = None
+    left_out: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -58,10 +60,13 @@ class VerifyReport:
 
     @property
     def exit_code(self) -> int:
-        """7 when the sides differ, 3 when the repair has left something to look at, else 0."""
+        """7 when the sides differ, 3 when the repair has left something to look at, else 0.
+
+        1 when tables were left out, whose models were not given.
+        """
         if self.total:
             return errors.IntegrityFailure.exit_code
-        return self.synced.exit_code if self.synced else 0
+        return (self.synced.exit_code if self.synced else 0) or int(bool(self.left_out))
 
     def to_json(self) -> dict[str, Any]:
         """Give all of it with stable keys; seconds and rates rounded."""
@@ -72,6 +77,7 @@ class VerifyReport:
             "differences": [dataclasses.asdict(found) for found in self.differences],
             "tables": [dataclasses.asdict(table) for table in self.tables],
             "repaired": self.repaired,
+            "left_out": self.left_out,
             "synced": self.synced.to_json() if self.synced else None,
             "seconds": round(self.seconds, 3),
             "rows_per_s": round(self.rows_per_s),
@@ -127,7 +133,9 @@ def verify(
             if mend:
                 look.repairs.write_down(local, server)
             checks = list(look.checks.values())
-            return VerifyReport(deep, checks, look.found, time.perf_counter() - started)
+            report = VerifyReport(deep, checks, look.found, time.perf_counter() - started)
+            report.left_out = local.left_out()
+            return report
 
     report = compare(mend=repair)
     if repair:
