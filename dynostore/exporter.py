@@ -9,22 +9,25 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
 from dynostore import __version__, compat, errors
 from dynostore.export_cells import csv_line, header_cells, row_cells
+from dynostore.export_folders import FORMS, copy_file, folder_store, put_rows, tables_of
 from dynostore.export_places import whole_directory, whole_file, whole_stream
 from dynostore.export_rows import Row, Selection, read_rows
 from dynostore.fields import JsonField, json_text, time_text, utc_now
+from dynostore.legacy.base import Unreadable
 from dynostore.legacy.jsonl import end_line, header_line
 from dynostore.migrator import step_names
 from dynostore.models.base import Record, key_field
+from dynostore.models.runs import RunFile
 from dynostore.store import Store
 
-FORMATS = ("jsonl", "csv")
+FORMATS = ("jsonl", "csv", *FORMS)
 """What an export can be."""
 
 STDOUT = "stdout"
@@ -42,22 +45,25 @@ class ExportReport:
 
     :ivar output: the path, or :data:`STDOUT` for a stream.
     :ivar rows: how many were written, by table, parents before children.
-    :ivar left_out: how many could not be written, and the first reasons.
+    :ivar files: how many files of runs were copied.
+    :ivar left_out: how many rows and files could not be written.
+    :ivar reasons: of the first of these.
     """
 
     format: str
     output: str
     rows: dict[str, int] = dataclasses.field(default_factory=dict)
+    files: int = 0
     left_out: int = 0
     reasons: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
-        """3 where a row was left out, else 0."""
+        """3 where a row or file was left out, else 0."""
         return 3 if self.left_out else 0
 
     def leave_out(self, reason: str) -> None:
-        """Count a row that was not written."""
+        """Count a row or file that was not written."""
         self.left_out += 1
         if len(self.reasons) < _REASONS_KEPT:
             self.reasons.append(reason)
@@ -71,6 +77,7 @@ def export_to(
     selection: Selection | None = None,
     replace: bool = False,
     raw: bool = False,
+    with_files: bool = False,
     progress: Progress | None = None,
 ) -> ExportReport:
     """Write a store's records to a file, a directory or a stream, all as of one moment.
@@ -78,19 +85,24 @@ def export_to(
     Nobody is kept from writing meanwhile, and memory does not grow with the store. A file is there
     whole or not at all. ``jsonl`` holds every value of every table that syncs, and
     :func:`dynostore.importer.import_from` makes an equal store of it. ``csv`` is a directory with a
-    file for each table, or on a stream one table. A row that plain SQL gave a value that no form
-    can say is left out and named.
+    file for each table, or on a stream one table. ``runs`` and ``taskforce`` are directories that
+    those tools read, with all that :mod:`dynostore.compat` keeps in them; these are held in memory
+    while they are written. A row that plain SQL gave a value that no form can say is left out and
+    named.
 
     :param output: the path; or a binary stream, which is flushed and left open.
     :param form: one of :data:`FORMATS`.
     :param selection: which rows; all by default.
     :param replace: write over what is at the path.
     :param raw: in CSV, leave text as it is that a spreadsheet would run as a formula.
+    :param with_files: copy the runs' files into their directories, from where the store says that
+        they lie; one that is gone or has changed since is left out and named.
     :param progress: called with how many rows are written, the total unknown.
     :raises AlreadyExists: something is at the path, and ``replace`` is off.
     :raises StoreUnwritable: the place cannot be written, or the disk is full; nothing is there.
     :raises NotHeld: the store is in an older tool's form.
-    :raises ConfigError: no such form or table; several tables of CSV for a stream.
+    :raises ConfigError: no such form or table; several tables of CSV for a stream; a stream, or
+        chosen tables, for an older tool's directory, or one that is another tool's.
     """
     if form not in FORMATS:
         raise errors.ConfigError(f"form: {form!r} is none of {', '.join(FORMATS)}")
@@ -103,6 +115,8 @@ def export_to(
     export = _Export(store, selection or Selection(), ExportReport(form, shown), progress)
     if form == "csv":
         export.write_csv(output, replace=replace, raw=raw)
+    elif form in FORMS:
+        export.write_folder(output, form, replace=replace, with_files=with_files)
     else:
         export.write_jsonl(output, replace=replace)
     return export.report
@@ -157,6 +171,36 @@ class _Export:
                 with whole_file(path, replace=False) as file:
                     self._write_table(file, model, raw)
 
+    def write_folder(self, output: Output, form: str, *, replace: bool, with_files: bool) -> None:
+        """Write an older tool's directory."""
+        if not isinstance(output, str | os.PathLike):
+            raise errors.ConfigError(
+                f"{form}: is a directory, and no stream",
+                hint=f"dynostore export --format {form} --output DIR",
+            )
+        if self._selection.tables:
+            raise errors.ConfigError(f"tables: {form} holds {', '.join(tables_of(form))}, always")
+        selection = dataclasses.replace(self._selection, tables=tables_of(form))
+        chosen = selection.models(with_parents=False)
+        opened = folder_store(Path(output), form, replace=replace)
+        with opened as (there, place), self._db.snapshot():
+            for model in chosen:
+                table = str(model._meta.table_name)
+                self.report.rows[table] = 0
+                for page in read_rows(self._db, model, selection.condition(model)):
+                    taken = put_rows(there, model, page, self.report.leave_out)
+                    self.report.rows[table] += taken
+                    if with_files and model is RunFile:
+                        self._copy_files(page, place)
+                    self._tell()
+
+    def _copy_files(self, rows: Sequence[Row], place: Path) -> None:
+        for row in rows:
+            try:
+                self.report.files += copy_file(row, place)
+            except Unreadable as exc:
+                self.report.leave_out(f"file {row['filename']!r} of run {row['run_id']!r}: {exc}")
+
     def _write_table(self, file: BinaryIO, model: type[Record], raw: bool) -> None:
         columns = model._meta.columns
         in_json = frozenset(name for name, f in columns.items() if isinstance(f, JsonField))
@@ -180,8 +224,11 @@ class _Export:
                     self.report.leave_out(f"{table} {key!r}: {exc}")
             file.write(b"".join(lines))
             self.report.rows[table] += len(lines)
-            if self._progress is not None:
-                self._progress(sum(self.report.rows.values()), None)
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(sum(self.report.rows.values()), None)
 
 
 def _opened(output: Output, replace: bool) -> AbstractContextManager[BinaryIO]:

@@ -31,7 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "conversations": ("conversations:conversations", "Keep conversations, message by message."),
     "ideation": ("ideation:ideation", "Take product ideas to requirements and user stories."),
     "import": ("import_:import_", "Take over what an older tool left behind."),
-    "export": ("export:export", "Write records as lines of JSON or as CSV."),
+    "export": (
+        "export:export",
+        "Write records as lines of JSON, as CSV or in an older tool's files.",
+    ),
     "sources": ("sources:sources", "Say what was taken over, from where and when."),
     "sync": (
         "sync:sync",

@@ -54,6 +54,7 @@ def _chosen_by_id(function: FunctionT) -> FunctionT:
         "dynostore export --run 0197 | jq .row",
         "dynostore export --format csv --since 30d -o last-month/",
         "dynostore export --format csv --tables runs > runs.csv",
+        "dynostore export --format runs -o runs/       # DynoAI's run directories",
     ),
 )
 @click.option(
@@ -62,7 +63,8 @@ def _chosen_by_id(function: FunctionT) -> FunctionT:
     type=click.Choice(FORMATS),
     default="jsonl",
     show_default=True,
-    help="jsonl holds everything; csv is a file for each table.",
+    help="jsonl holds everything; csv is a file for each table; runs (DynoAI's) and taskforce are "
+    "directories that those tools read.",
 )
 @click.option("-o", "--output", metavar="PATH", help="Where to; stdout by default.")
 @click.option("--tables", callback=comma_separated, metavar="NAMES", help="Only these, as a,b.")
@@ -71,6 +73,7 @@ def _chosen_by_id(function: FunctionT) -> FunctionT:
 @click.option("--until", type=moment, metavar="WHEN", help="Only records created before.")
 @_chosen_by_id
 @click.option("--raw", is_flag=True, help="CSV for programs: leave =1+1 as it is.")
+@click.option("--with-files", is_flag=True, help="Copy the runs' files into their directories.")
 @assured
 @click.pass_obj
 def export(
@@ -83,23 +86,29 @@ def export(
     since: dt.datetime | None,
     until: dt.datetime | None,
     raw: bool,
+    with_files: bool,
     yes: bool,
     **ids: tuple[str, ...],
 ) -> int:
-    """Write records as lines of JSON or as CSV.
+    """Write records as lines of JSON, as CSV or in an older tool's files.
 
     All of it is as of one moment, and a file is there whole or not at all. What belongs to a
     record, such as the files of a run, goes with it.
 
-    Exits with 3 when a row was left out, because no form can say what plain SQL put into it.
+    Exits with 3 when a row was left out, because no form can say what plain SQL put into it, or a
+    file that --with-files was to copy.
     """
     path = None if output in (None, "-") else output
+    if with_files and form != "runs":
+        raise click.UsageError("--with-files goes with --format runs")
     if path is None and session.json:
         raise click.UsageError("--json needs --output: without it stdout is the data")
     with session.store() as store:
         selection = Selection((*tables, *_tables_of(family)), since, until, _keys(store, ids))
         if path is not None and _is_something(Path(path)):
-            require_consent(session, f"{path}: would be replaced", yes)
+            require_consent(
+                session, f"{path}: what is there of the same name would be replaced", yes
+            )
         with progress(session) as show:
             tell = show and path and functools.partial(show, "written")
             report = export_to(
@@ -109,6 +118,7 @@ def export(
                 selection=selection,
                 replace=True,
                 raw=raw,
+                with_files=with_files,
                 progress=tell or None,
             )
     _print(session, report)
@@ -150,5 +160,6 @@ def _print(session: Session, report: ExportReport) -> None:
         format=report.format,
         output=report.output,
         rows=sum(report.rows.values()),
+        files=report.files,
         left_out=report.left_out,
     )

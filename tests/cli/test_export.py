@@ -282,7 +282,7 @@ def test_a_store_in_files_is_taken_over_before_it_is_exported(call: Call, workpl
 def test_every_command_of_the_guide_runs(call: Call, workplace: Path) -> None:
     guide = Path(__file__).parents[2].joinpath("docs/exporting.md").read_text(encoding="utf-8")
     commands = re.findall(r"^```sh\n(.*?)^```$", guide, re.M | re.S)[0].splitlines()
-    assert len(commands) == 7
+    assert len(commands) == 9
     for line in commands:
         program, *words = shlex.split(re.split(r"[>|]", line)[0])
         done = call(*words)

@@ -45,6 +45,7 @@ PARTS = {
     "dynostore.aio_sqlite": "dynostore.aio",
     "dynostore.aio_verbs": "dynostore.aio",
     "dynostore.export_cells": "dynostore.exporter",
+    "dynostore.export_folders": "dynostore.exporter",
     "dynostore.export_places": "dynostore.exporter",
     "dynostore.export_rows": "dynostore.exporter",
     "dynostore.schema_fields": "dynostore.schemas",
