@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dynostore import Store, errors, fields, migrator
+from dynostore import Store, errors, fields, migration_steps, migrator
 from dynostore.sync import sync, sync_status
 from dynostore.sync.local.journal import Journal
 from dynostore.sync.verify.run import verify
@@ -280,7 +280,8 @@ def test_unsent_changes_outlast_an_upgrade_of_either_side(
     steps = tmp_path / "steps"
     shutil.copytree(migrator.directory(), steps, ignore=shutil.ignore_patterns("__pycache__"))
     (steps / "0999_rebuild.py").write_text(_REBUILD)
-    monkeypatch.setattr(migrator, "directory", lambda: steps)
+    for module in (migration_steps, migrator):
+        monkeypatch.setattr(module, "directory", lambda: steps)
 
     one, two = (make_node(path=node.path, to=empty_remote) for node in (one, two))
     assert [sorted(set(node.logged())) for node in (one, two)] == unsent
