@@ -246,7 +246,8 @@ def _merge(item: ImportItem, taken: Taken | None, stored: _Stored, existing: Exi
         before = (
             children_before.get(row.table, {}).get(row.key) if is_child else image.get("values")
         )
-        merged = merge_row(row.model, base_of(row.model, before or {}), mine, row.values, existing)
+        theirs = row.values if is_child else _said(item, mine)
+        merged = merge_row(row.model, base_of(row.model, before or {}), mine, theirs, existing)
         plan.base.append(WholeRow(row.model, row.key, merged.base))
         plan.kept += [f"{_name_of(row, is_child)}{column}" for column in merged.kept]
         if merged.changed:
@@ -265,6 +266,17 @@ def _merge(item: ImportItem, taken: Taken | None, stored: _Stored, existing: Exi
     settled = known and taken is not None and (taken[2] == "kept") == bool(plan.kept)
     plan.records_import = bool(plan.rows) or not settled
     return plan
+
+
+def _said(item: ImportItem, mine: dict[str, Any]) -> dict[str, Any]:
+    """Give what the source says of the record, and of what it does not say what the store has."""
+    values, assumed = item.row.values, item.source.assumed
+    if not assumed:
+        return values
+    return {
+        column: mine[column] if column in assumed and mine[column] is not None else value
+        for column, value in values.items()
+    }
 
 
 def _name_of(row: WholeRow, is_child: bool) -> str:

@@ -45,6 +45,8 @@ class SourceRecord:
     :ivar weight_bytes: about how much memory it holds.
     :ivar origin: which of several sources it comes from, where two of them may hold the same key
         and each its own values; empty where a key means one record, wherever it is found.
+    :ivar assumed: the record's columns that the source does not say: they make a new record whole,
+        and what the store has there already stays.
     """
 
     model: type[Record]
@@ -60,6 +62,7 @@ class SourceRecord:
     members: Sequence[str] = ()
     own_keys: frozenset[type[Record]] = frozenset()
     origin: str = ""
+    assumed: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(slots=True)

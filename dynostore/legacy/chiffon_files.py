@@ -32,6 +32,9 @@ _MARKS: dict[Form, re.Pattern[bytes]] = {
     "report": re.compile(rb'"(goal|verify_results)"\s*:'),
     "queued": re.compile(rb"(?m)^(\xef\xbb\xbf)?[\"']?(id|goal)[\"']?\s*:"),
 }
+_FILE_TIME = frozenset({"created_at"})
+_AUDITED = {"task_id", "status", "actual_resources", "metadata"}
+_NOT_AUDITED = frozenset(Task._meta.columns) - _AUDITED
 _KEYS_OF_AUDITS = {"plan_id", "plan_steps", "dispatch_info", "execution_result"}
 
 
@@ -135,8 +138,9 @@ def read_report(file: TaskFile) -> SourceRecord:
         raise Unreadable("task_id: is missing")
     stamp = cells.raw("timestamp") or os.path.basename(os.path.dirname(file.facts.path))
     moment = CellReader({"timestamp": stamp}).time("timestamp")
+    assumed = frozenset[str]()
     if moment is None:
-        moment = _file_time(cells, "timestamp", file)
+        moment, assumed = _file_time(cells, "timestamp", file), _FILE_TIME
         stamp = "" if not isinstance(stamp, str) else stamp
     created = stamp if isinstance(stamp, str) else moment
     values = _task(
@@ -147,7 +151,7 @@ def read_report(file: TaskFile) -> SourceRecord:
         created_at=moment,
         metadata=file.document,
     )
-    return _record(file, values, cells)
+    return _record(file, values, cells, assumed)
 
 
 def _succeeded(results: Any) -> bool:
@@ -174,8 +178,10 @@ def read_queued(file: TaskFile) -> SourceRecord:
     goal = _goal_of(cells, "goal")
     project = _project_of(place)
     created = cells.time("created_at") or cells.time("created") or cells.time("timestamp")
+    created = created or find_stamp(str(said))
+    assumed = frozenset[str]()
     if created is None:
-        created = find_stamp(str(said)) or _file_time(cells, "created_at", file)
+        created, assumed = _file_time(cells, "created_at", file), _FILE_TIME
     own = as_uuid(said)
     values = _task(
         # Without a time, which a queued task does not have; so it is the same when it is done.
@@ -186,7 +192,7 @@ def read_queued(file: TaskFile) -> SourceRecord:
         completed_at=cells.time("completed_at"),
         metadata={**file.document, "queue": {"project": project or None, "state": state}},
     )
-    return _record(file, values, cells)
+    return _record(file, values, cells, assumed)
 
 
 def _project_of(place: str) -> str:
@@ -224,7 +230,10 @@ def read_audit(file: TaskFile) -> SourceRecord:
     )
     for reader in (result, dispatch):
         cells.warnings += reader.warnings
-    return _record(file, values, cells)
+    record = _record(file, values, cells, _NOT_AUDITED)
+    # The database has the same task and says more of it: each is compared with what it said itself.
+    record.origin = "audit"
+    return record
 
 
 def _inner(cells: CellReader, name: str) -> CellReader:
@@ -251,7 +260,9 @@ def _task(key: str, **said: Any) -> dict[str, Any]:
     return {**dict.fromkeys(Task._meta.columns), "task_id": key, **said}
 
 
-def _record(file: TaskFile, values: dict[str, Any], cells: CellReader) -> SourceRecord:
+def _record(
+    file: TaskFile, values: dict[str, Any], cells: CellReader, assumed: frozenset[str]
+) -> SourceRecord:
     digest = hashlib.sha256(_READER_VERSION + file.facts.digest)
     if state := state_of(file.facts.path):
         digest.update(state.encode())  # where it lies is a part of what it says
@@ -265,6 +276,7 @@ def _record(file: TaskFile, values: dict[str, Any], cells: CellReader) -> Source
         content_hash=digest.hexdigest(),
         warnings=cells.warnings,
         weight_bytes=2 * file.facts.size_bytes,
+        assumed=assumed,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dynostore import Store
+from dynostore.import_verify import verify_sources
 from dynostore.importer import import_from
 from dynostore.legacy import Finding, ReadOptions, SourceRecord
 from dynostore.legacy.base import Unreadable
@@ -181,6 +182,39 @@ def test_an_audit_record_beside_its_database_is_a_part_of_the_task(
     assert (task.request_text, task.metadata["audit"]) == ("Deploy 1", audit())
     tree.write(f".audit/tasks/{KEY}.json", audit(plan_id="p2"))
     assert import_from(chiffon.path.parent, target, kind="chiffon").records.updated == 1
+
+
+def test_an_audit_record_adds_to_the_task_that_its_database_gave(
+    tree: Any, chiffon: Any, target: Store, tmp_path: Path
+) -> None:
+    chiffon.add("tasks", chiffon.task(1, task_id=KEY.replace("-", "")))
+    import_from(chiffon.path, target)
+    before = target.tasks.get(KEY)
+    tree.root = tmp_path / "apart"
+    path = tree.write(f".audit/tasks/{KEY}.json", audit())
+    report = import_from(tree.root, target)
+    assert (report.records.updated, report.exit_code) == (1, 0)
+    after = target.tasks.get(KEY)
+    assert (after.request_text, after.created_at) == ("Deploy 1", before.created_at)
+    assert (after.completed_at, after.metadata) == (before.completed_at, audit())
+    assert after.actual_resources == {"cpu_time_ms": 5}
+    for source in (chiffon.path, tree.root, chiffon.path, path):
+        assert import_from(source, target).records.same == 1
+        assert target.tasks.get(KEY) == after
+    assert verify_sources(target, [tree.root]).exit_code == 0
+
+
+def test_the_time_of_a_file_is_taken_once(tree: Any, target: Store, tmp_path: Path) -> None:
+    path = tree.write("tasks/done/core/a.yml", QUEUED)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    import_from(tree.root, target)
+    (before,) = target.tasks.list().items
+    assert before.created_at == dt.datetime(2023, 11, 14, 22, 13, 20, tzinfo=dt.UTC)
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    tree.root.rename(tmp_path / "moved")
+    assert import_from(tmp_path / "moved", target).records.same == 1
+    assert [*target.tasks.list().items] == [before]
+    assert verify_sources(target, [tmp_path / "moved"]).exit_code == 0
 
 
 @pytest.mark.parametrize(
