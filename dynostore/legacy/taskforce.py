@@ -24,7 +24,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
-from dynostore.legacy.beside import OURS, read_note, with_note
+from dynostore.legacy.beside import OURS, notes_on, read_note, with_note
 from dynostore.legacy.source_json import printable
 from dynostore.legacy.source_tree import Listing, SourceTree
 from dynostore.legacy.taskforce_conversations import read_conversation, read_index
@@ -40,6 +40,7 @@ from dynostore.models.todos import TodoList
 _READER_VERSION = b"taskforce 1\n"  # a reader that reads more must see the same files as changed
 _PICKLE = "a pickle, which is never opened: reading one can run any code; export it with the tool"
 _WEIGHT = 8  # bytes in memory for one of JSON, about
+_NOTED = {"state": "sessions", "todo": "todolists"}  # the notes on each kind of file
 _SHOWN = 80  # characters of an id
 _LONGEST_ID = 255  # a session with a longer one is refused, and its list is not
 
@@ -89,8 +90,10 @@ class _Reading:
         self._tree = self._walk.tree
         self._clock = Clock(options.timezone)
         self._has_told_zone = False
+        self._looked_into = ("", False)
         self._links: dict[str, str] = {}  # sessions by the todo list that they name
         self._entries: dict[str, dict[str, Any]] = {}  # of the last index of conversations
+        self._index_paths: list[str] = []  # of its files, until a record counts them
         self._taken: dict[int, int] = {}  # hashes of keys and contents: there may be millions
 
     def run(self) -> _Stream:
@@ -119,9 +122,20 @@ class _Reading:
             for group in found.groups:
                 if group.what != "state":
                     yield from read[group.what](listing, group)
+        yield from self._lone_index()
 
     def _choose(self, listing: Listing, group: Group) -> Generator[Finding, None, Found | None]:
-        return choose(self._tree, listing.path, group, self._clock)
+        notes: list[str] = []
+        above = os.path.dirname(listing.path)
+        if group.what in _NOTED and self._has_notes(above):
+            notes = notes_on(above, _NOTED[group.what], group.stem)
+        return choose(self._tree, listing.path, group, self._clock, notes)
+
+    def _has_notes(self, directory: str) -> bool:
+        # Asked for each of a directory's files.
+        if self._looked_into[0] != directory:
+            self._looked_into = directory, os.path.isdir(os.path.join(directory, OURS))
+        return self._looked_into[1]
 
     def _state(self, listing: Listing, group: Group) -> _Stream:
         found = yield from self._choose(listing, group)
@@ -222,6 +236,7 @@ class _Reading:
 
     def _index(self, listing: Listing, group: Group) -> _Stream:
         """Remember what an index says; give the conversations of which it alone knows."""
+        yield from self._lone_index()
         self._entries = {}
         found = yield from self._choose(listing, group)
         if found is None:
@@ -232,16 +247,22 @@ class _Reading:
         except Unreadable as exc:
             yield Finding(path, "invalid", str(exc), files=len(found.paths))
             return
-        yield Finding(
-            path,
-            "skipped",
-            "an index; what it says of a conversation goes with it",
-            files=len(found.paths),
-        )
+        # It is counted with the first of its conversations, and moves to an archive with it.
+        self._index_paths = found.paths
         alone = dataclasses.replace(found, document=[], paths=[], warnings=[])
         for key in sorted(self._entries):
             if not self._has_messages(listing, key):
-                yield from self._talk(alone, key, f"{path}#{printable(key)[:_SHOWN]}")
+                yield from self._talk(
+                    dataclasses.replace(alone), key, f"{path}#{printable(key)[:_SHOWN]}"
+                )
+
+    def _lone_index(self) -> _Stream:
+        """Account for an index none of whose conversations could be read."""
+        if self._index_paths:
+            path = self._tree.relative(self._index_paths[0])
+            reason = "an index of no conversation that could be read"
+            yield Finding(path, "skipped", reason, files=len(self._index_paths))
+            self._index_paths = []
 
     def _has_messages(self, listing: Listing, name: str) -> bool:
         if name not in listing.directories:
@@ -257,6 +278,10 @@ class _Reading:
 
     def _talk(self, found: Found, name: str, path: str) -> _Stream:
         entry = self._entries.get(name)
+        messages = found.facts.digest if found.paths else b""
+        if entry is not None:
+            found.paths = [*found.paths, *self._index_paths]
+            self._index_paths = []
         self._clock.has_guessed = False
         facts = found.facts
         try:
@@ -264,7 +289,6 @@ class _Reading:
         except Unreadable as exc:
             yield self._refusal(found, str(exc))
             return
-        messages = facts.digest if found.paths else b""
         digest = _hash(messages + json.dumps(entry, sort_keys=True).encode())
         yield from self._give(draft, found, path, digest)
 

@@ -9,7 +9,6 @@ from collections.abc import Generator
 from typing import Any
 
 from dynostore.legacy.base import Finding, Unreadable
-from dynostore.legacy.beside import notes_on
 from dynostore.legacy.checksums import FileFacts, read_file
 from dynostore.legacy.source_json import MAX_BYTES, parse
 from dynostore.legacy.source_tree import SourceTree
@@ -57,21 +56,23 @@ class _Copy:
 
 
 def choose(
-    tree: SourceTree, directory: str, group: Group, clock: Clock
+    tree: SourceTree, directory: str, group: Group, clock: Clock, notes: list[str]
 ) -> Generator[Finding, None, Found | None]:
     """Give the newest readable file of a group, and a finding for each that is left over.
 
     The file itself wins where no temporary one is newer.
+
+    :param notes: the files that :mod:`dynostore.compat` wrote about it.
     """
     copies = [_read(directory, name, group) for name in group.names]
     good = [copy for copy in copies if copy.problem is None]
-    notes = _notes_on(directory, group)
     if not good:
         yield from _all_broken(tree, directory, copies)
         for note in notes:
             yield Finding(tree.relative(note), "skipped", "a note on what cannot be read")
         return None
-    best = max(good, key=lambda copy: _age_of(copy, clock))  # the first of equals
+    # The first of equals; nearly always there is but one.
+    best = max(good, key=lambda copy: _age_of(copy, clock)) if len(good) > 1 else good[0]
     found = Found(best.facts, best.document, [best.facts.path], [])
     if best.warning:
         found.warnings.append(best.warning)
@@ -112,11 +113,6 @@ def _add_notes(tree: SourceTree, found: Found, notes: list[str]) -> Generator[Fi
             found.paths.append(note)
         except OSError as exc:
             yield Finding(tree.relative(note), "invalid", f"cannot be read: {exc.strerror or exc}")
-
-
-def _notes_on(directory: str, group: Group) -> list[str]:
-    kind = {"state": "sessions", "todo": "todolists"}.get(group.what)
-    return [] if kind is None else notes_on(os.path.dirname(directory), kind, group.stem)
 
 
 def _read(directory: str, name: str, group: Group) -> _Copy:

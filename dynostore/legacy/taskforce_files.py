@@ -86,6 +86,8 @@ def is_ours(listing: Listing) -> bool:
 
 
 def _target_of(name: str) -> str:
+    if not name.endswith(".tmp"):  # nearly always
+        return name
     match = _TEMPORARY.fullmatch(name)
     if match is None:
         return name
@@ -94,6 +96,8 @@ def _target_of(name: str) -> str:
 
 def _what(directory: str, target: str, path: str) -> What | None:
     parent = os.path.basename(directory)
+    if parent in _STATE_DIRECTORIES and target.endswith(".json"):  # nearly always
+        return "state"
     if target == "skills.json":
         return "skills" if _has(path, b'"lesson"', b'"skills"') or _is_empty(path) else None
     if target == "messages.json" and os.path.basename(os.path.dirname(directory)) == (
@@ -106,9 +110,7 @@ def _what(directory: str, target: str, path: str) -> What | None:
         return "checklist" if target.endswith(".md") else "todo"
     if not target.endswith(".json"):
         return None
-    if parent in _STATE_DIRECTORIES or target == "agent_state.json":
-        return "state"
-    if _has(path, b'"state_data"'):
+    if target == "agent_state.json" or _has(path, b'"state_data"'):
         return "state"
     return "todo" if _has(path, b'"todolist_id"') and _has(path, b'"items"') else None
 

@@ -350,6 +350,23 @@ def test_conversations_keep_all_their_messages_in_order(tree: Any, target: Store
     assert target.conversations.get_conversation("d" * 32).message_count == 0
 
 
+def test_an_archived_conversation_takes_its_index_along(
+    tree: Any, target: Store, tmp_path: Path
+) -> None:
+    entries = [{"conversation_id": key, "started_at": LOCAL, "topic": key} for key in "abc"]
+    tree.write("conversations/index.json", entries)
+    for key in "ab":
+        tree.write(f"conversations/{key}/messages.json", [{"role": "user", "content": key}])
+    tree.write("conversations/c/messages.json", '[{"role"')
+    report = import_from(tree.root, target, options=ZONE, archive=tmp_path / "archive")
+    assert (report.records.created, report.records.invalid, report.files.found) == (2, 1, 4)
+    left = [path.relative_to(tree.root).as_posix() for path in tree.root.rglob("*.json")]
+    assert left == ["conversations/c/messages.json"]
+    again = import_from(tmp_path / "archive", target, options=ZONE)
+    assert {e["outcome"] for e in again.to_json()["items"] if e["table"]} <= {"same", "created"}
+    assert again.records.same == 2
+
+
 def test_skills_are_memories_whose_confidence_is_how_often_they_helped(
     tree: Any, target: Store
 ) -> None:
