@@ -12,6 +12,7 @@ import pytest
 
 from dynostore import config, errors
 from dynostore.sync.remote.session import Session
+from dynostore.sync.verify.run import verify
 
 Harm = Callable[[], object]
 
@@ -329,3 +330,45 @@ def test_over_tls_a_session_that_is_terminated_is_done_again_both_ways(
     with pytest.raises(errors.AccessDenied, match="no encryption"):
         two.sync(url=plain)
     tls_postgres.drop(name)
+
+
+# -- a server that has grown ---------------------------------------------------------------------
+
+PARTITIONED = """
+BEGIN;
+ALTER TABLE run_files RENAME TO old;
+CREATE TABLE run_files (LIKE old INCLUDING ALL) PARTITION BY HASH (id);
+CREATE TABLE run_files_0 PARTITION OF run_files FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE run_files_1 PARTITION OF run_files FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+ALTER TABLE run_files ADD FOREIGN KEY (run_id) REFERENCES runs (id) ON DELETE CASCADE;
+INSERT INTO run_files SELECT * FROM old;
+DROP TABLE old;
+COMMIT
+"""
+
+
+def test_a_table_that_is_partitioned_by_its_key_syncs_as_before(
+    make_node: Any, empty_remote: Any, check: Any
+) -> None:
+    """The triggers come back with the next sync, by themselves."""
+    one, two = make_node("one", to=empty_remote), make_node("two", to=empty_remote)
+    one.fill(["a", "b", "c"], files=5)
+    for node in (one, two):
+        node.sync(direction="both")
+    before = empty_remote.stamps()
+    empty_remote.sql(PARTITIONED)
+    assert one.sync(direction="both").up_to_date
+    assert empty_remote.stamps() == before
+    one.store.runs.add_file("a", "more.csv")
+    two.store.runs.delete("b")
+    two.fill(["d"], files=5)
+    empty_remote.sql("UPDATE run_files SET size_bytes = 7 WHERE run_id = 'c'")
+    empty_remote.sql("DELETE FROM run_files WHERE run_id = 'c' AND filename = 'output/1.csv'")
+    for node in (one, two, one):
+        assert node.sync(direction="both").exit_code == 0
+    for node in (one, two):
+        check.equal(node)
+        check.settled(node)
+        assert verify(node.store, empty_remote.url, deep=True).exit_code == 0
+    assert empty_remote.sql("SELECT count(*) > 1 FROM run_files_1") == [(True,)]
+    assert {conflict["key"] for conflict in (*one.conflicts(), *two.conflicts())} == set()

@@ -108,7 +108,8 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- The first argument of the row triggers is the key's column.
+-- The arguments of the row triggers are the key's column and the table, which for a row of a
+-- partition is not the one that fires.
 CREATE FUNCTION dynostore_sync.bury() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -116,10 +117,10 @@ DECLARE
 BEGIN
     -- Not to_jsonb(OLD): it fails on a row of 140 MiB.
     EXECUTE format('SELECT ($1).%I::text', TG_ARGV[0]) INTO k USING OLD;
-    INSERT INTO dynostore_sync.tombstone VALUES (TG_TABLE_NAME, k, dynostore_sync.rev(), NULL, 0)
+    INSERT INTO dynostore_sync.tombstone VALUES (TG_ARGV[1], k, dynostore_sync.rev(), NULL, 0)
         ON CONFLICT (tbl, key) DO UPDATE SET rev = excluded.rev, seq = NULL, node = 0;
     INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why, image)
-        VALUES (TG_TABLE_NAME, k, OLD.sync_rev, OLD.sync_seq, OLD.sync_node,
+        VALUES (TG_ARGV[1], k, OLD.sync_rev, OLD.sync_seq, OLD.sync_node,
                 'deleted by SQL', to_json(OLD)::text);
     RETURN NULL;
 END $$;
@@ -131,7 +132,7 @@ DECLARE
     k text;
 BEGIN
     EXECUTE format('SELECT ($1).%I::text', TG_ARGV[0]) INTO k USING NEW;
-    DELETE FROM dynostore_sync.tombstone WHERE tbl = TG_TABLE_NAME AND key = k;
+    DELETE FROM dynostore_sync.tombstone WHERE tbl = TG_ARGV[1] AND key = k;
     RETURN NULL;
 END $$;
 
@@ -187,6 +188,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     captured text := 'coalesce(current_setting(''dynostore_sync.apply'', true), '''') <> ''on''';
     made text;
+    called name := (SELECT relname FROM pg_class WHERE oid = t);
     before text := coalesce(current_setting('dynostore_sync.apply', true), '');
 BEGIN
     PERFORM set_config('dynostore_sync.apply', 'on', true);
@@ -196,26 +198,26 @@ BEGIN
     EXECUTE format('UPDATE %s SET sync_rev = dynostore_sync.rev(), sync_seq = $1, sync_node = 0'
         ' WHERE sync_rev IS NULL', t) USING dynostore_sync.take();
     EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %s (sync_seq)',
-        (SELECT relname FROM pg_class WHERE oid = t) || '_sync_seq', t);
+        called || '_sync_seq', t);
     FOREACH made IN ARRAY ARRAY[
         'zz_sync_stamp BEFORE INSERT OR UPDATE ON %1$s FOR EACH ROW WHEN (%2$s)'
             ' EXECUTE FUNCTION dynostore_sync.stamp()',
         'zz_sync_bury AFTER DELETE ON %1$s FOR EACH ROW WHEN (%2$s)'
-            ' EXECUTE FUNCTION dynostore_sync.bury(%4$L)',
+            ' EXECUTE FUNCTION dynostore_sync.bury(%4$L, %5$L)',
         'zz_sync_unbury AFTER INSERT ON %1$s FOR EACH ROW WHEN (%2$s)'
-            ' EXECUTE FUNCTION dynostore_sync.unbury(%4$L)',
+            ' EXECUTE FUNCTION dynostore_sync.unbury(%4$L, %5$L)',
         'zz_sync_rekey_old AFTER UPDATE ON %1$s FOR EACH ROW'
             ' WHEN (%2$s AND OLD.%3$I IS DISTINCT FROM NEW.%3$I)'
-            ' EXECUTE FUNCTION dynostore_sync.bury(%4$L)',
+            ' EXECUTE FUNCTION dynostore_sync.bury(%4$L, %5$L)',
         'zz_sync_rekey_put AFTER UPDATE ON %1$s FOR EACH ROW'
             ' WHEN (%2$s AND OLD.%3$I IS DISTINCT FROM NEW.%3$I)'
-            ' EXECUTE FUNCTION dynostore_sync.unbury(%4$L)',
+            ' EXECUTE FUNCTION dynostore_sync.unbury(%4$L, %5$L)',
         'zz_sync_touch AFTER INSERT OR UPDATE OR DELETE ON %1$s FOR EACH STATEMENT WHEN (%2$s)'
             ' EXECUTE FUNCTION dynostore_sync.touch()',
         'zz_sync_truncate BEFORE TRUNCATE ON %1$s FOR EACH STATEMENT WHEN (%2$s)'
             ' EXECUTE FUNCTION dynostore_sync.bury_all(%4$L)']
     LOOP
-        EXECUTE format('CREATE OR REPLACE TRIGGER ' || made, t, captured, k, k);
+        EXECUTE format('CREATE OR REPLACE TRIGGER ' || made, t, captured, k, k, called);
     END LOOP;
     PERFORM set_config('dynostore_sync.apply', before, true);
 END $$;
