@@ -105,7 +105,7 @@ class _Export:
             try:
                 found = [*self._take(line, number)]
             except Unreadable as exc:
-                found = [self._lost(f"#line {number}", str(exc), is_record=True)]
+                found = [self._lost(f"#line {number}", str(exc))]
             for one in found:
                 yield self._counted(one)
         if self._rows is not None:
@@ -188,8 +188,10 @@ class _Export:
                 reason = f"{table}: {count} rows were exported, {met.get(table, 0)} could be read"
                 yield self._lost(f"#line {number}", reason)
 
-    def _lost(self, where: str, reason: str, *, is_record: bool = False) -> Finding:
-        return Finding(f"{self._name}{where}", "invalid", printable(reason), is_record, files=0)
+    def _lost(self, where: str, reason: str) -> Finding:
+        # A record, though nobody knows which: a finding that is none and no file counts as nothing.
+        path = f"{self._name}{where}"
+        return Finding(path, "invalid", printable(reason), is_record=True, files=0)
 
     def _counted(self, found: SourceRecord | Finding) -> SourceRecord | Finding:
         found.files, self._files = self._files, 0

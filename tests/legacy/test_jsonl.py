@@ -148,6 +148,16 @@ def test_several_exports_in_one_file_are_taken_one_after_the_other(
     assert [path for path, _ in reasons(import_from(both, target))] == ["both.jsonl#line 14"]
 
 
+def test_rows_that_were_taken_out_are_missed(exported: Path, target: Store) -> None:
+    lines = exported.read_bytes().splitlines(keepends=True)
+    exported.write_bytes(b"".join(lines[:-2] + lines[-1:]))
+    report = import_from(exported, target)
+    assert (report.exit_code, report.records.created) == (3, 11)
+    assert reasons(report) == [
+        ("runs.jsonl#line 13", "run_files: 8 rows were exported, 7 could be read")
+    ]
+
+
 def test_an_export_of_nothing_is_a_file_that_is_skipped(tmp_path: Path, target: Store) -> None:
     export_to(target, tmp_path / "empty.jsonl")
     report = import_from(tmp_path / "empty.jsonl", target)

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -209,7 +210,9 @@ def test_of_a_file_that_was_cut_anywhere_all_whole_lines_are_taken_and_the_rest_
     seed(here)
     whole = io.BytesIO()
     export_to(here, whole, selection=Selection(tables=["runs", "run_files", "tasks"]))
-    cut = whole.getvalue()[: data.draw(st.integers(1, len(whole.getvalue()) - 2))]
+    ends = [match.end() for match in re.finditer(b"\n", whole.getvalue())][:-1]
+    places = st.integers(1, len(whole.getvalue()) - 2) | st.sampled_from(ends)
+    cut = whole.getvalue()[: data.draw(places)]
     (tmp_path / "cut.jsonl").write_bytes(cut)
     put(here, [])
     report = import_from(tmp_path / "cut.jsonl", here, kind="jsonl")
