@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import uuid
 from pathlib import Path
 
 from bench.import_script import rows_of, write_and_read_back
@@ -52,5 +53,14 @@ def generate(place: Path, records: int) -> Path:
 
 
 def script(source: Path, database: Path) -> int:
-    """Copy the tables without any care; give the number of rows."""
-    return write_and_read_back(database, rows_of(source, ("conversations", "messages"), ()))
+    """Copy the tables, with keys that are unique in more than one file; give the number of rows."""
+    tables = rows_of(source, ("conversations", "messages"), ())
+    names: dict[int, str] = {}
+    for number, created, *_ in tables["conversations"]:
+        names[number] = str(uuid.uuid5(uuid.NAMESPACE_URL, f"conversations/{number}/{created}"))
+    talks = [(names[number], *rest) for number, *rest in tables["conversations"]]
+    messages = [
+        (str(uuid.uuid5(uuid.NAMESPACE_URL, f"messages/{number}/{created}")), names[talk], *rest)
+        for number, talk, *rest, created, _ in tables["messages"]
+    ]
+    return write_and_read_back(database, {"conversations": talks, "messages": messages})

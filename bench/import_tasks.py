@@ -68,7 +68,12 @@ def generate(place: Path, records: int) -> Path:
 
 
 def script(source: Path, database: Path) -> int:
-    """Copy the tables without any care; give the number of rows."""
+    """Copy the tables, UUIDs in one form; give the number of rows."""
     as_json = ("estimated_resources", "actual_resources", "external_ai_used", "output_full")
     tables = rows_of(source, ("tasks", "execution_logs"), as_json)
-    return write_and_read_back(database, tables)
+    tasks = [(str(uuid.UUID(key)), *rest) for key, *rest in tables["tasks"]]
+    logs = [
+        (str(uuid.UUID(key)), str(uuid.UUID(task)), *rest)
+        for key, task, *rest in tables["execution_logs"]
+    ]
+    return write_and_read_back(database, {"tasks": tasks, "execution_logs": logs})

@@ -51,11 +51,9 @@ class InvalidNotes:
 
     def forget_outdated(self, kind: str) -> None:
         """Forget what was noted of this source before, and is gone or good by now."""
-        below = self._source.place_of("")
         outdated: list[str] = []
         for row in self._store.imports.stream(kind=kind, status="invalid"):
-            is_here = row.source_path == self._source.shown or row.source_path.startswith(below)
-            if is_here and not self._ledger.is_noted(row.id):
+            if self._source.holds(row.source_path) and not self._ledger.is_noted(row.id):
                 outdated.append(row.id)
             if len(outdated) == _FORGOTTEN_AT_ONCE:
                 self._store.imports.forget(outdated)

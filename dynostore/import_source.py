@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,11 @@ class Source:
         """Tell whether it is a server."""
         return bool(_URL.match(self.root))
 
+    @functools.cached_property
+    def is_file(self) -> bool:
+        """Tell whether it is a single file."""
+        return not self.is_url and os.path.isfile(self.root)
+
     def hide(self, text: str) -> str:
         """Take the URL's password out of a text; a text about a path is left as it is."""
         if not self.is_url:
@@ -46,8 +52,18 @@ class Source:
         return mask(text)
 
     def place_of(self, path: str) -> str:
-        """Give the place of something below the root, as the store names it."""
+        """Give the place of something in the source, as the store names it.
+
+        Of what is in a file that is the file, and after ``#`` which of the records in it.
+        """
+        if self.is_file:
+            return self.shown + "".join(path.partition("#")[1:])
         return self.shown if path == "." else f"{self.shown.rstrip('/')}/{path}"
+
+    def holds(self, place: str) -> bool:
+        """Tell whether a place, as the store names it, is the source or in it."""
+        within = f"{self.shown}#" if self.is_file else f"{self.shown.rstrip('/')}/"
+        return place == self.shown or place.startswith(within)
 
     def path_of(self, place: str) -> str:
         """Give the path below the root, with ``/``, of an absolute place; ``.`` for the root."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import itertools
 import os
 import time
@@ -129,7 +130,7 @@ def _known(
     by_name = {source.shown: source for source in wanted}
     met = set()
     for kind, root, zone in sorted(store.imports.sources()):
-        options = ReadOptions(timezone=None if zone == "local" else zoneinfo.ZoneInfo(zone))
+        options = ReadOptions(timezone=_zone_of(zone))
         if not given or root in by_name:
             met.add(root)
             yield kind, by_name.get(root) or Source(root, root), options
@@ -137,6 +138,14 @@ def _known(
         if source.shown not in met:
             for reader in choose_readers(source, "auto", READERS):
                 yield reader.kind, source, ReadOptions()
+
+
+def _zone_of(name: str) -> dt.tzinfo | None:
+    if name == "local":
+        return None
+    if name.startswith("UTC"):  # a fixed offset calls itself UTC+02:00
+        return dt.datetime.strptime(name[3:] or "+00:00", "%z").tzinfo
+    return zoneinfo.ZoneInfo(name)
 
 
 def _compare(

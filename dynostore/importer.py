@@ -219,10 +219,10 @@ def _batches(
     """
     batch: list[ImportItem | Entry] = []
     weight_bytes = 0
-    met: set[tuple[str, object]] = set()
+    met: set[tuple[object, object]] = set()
     for item in items:
         if isinstance(item, ImportItem):
-            keys = [(row.table, row.key) for row in item.rows]
+            keys = [(row.model, row.key) for row in item.rows]
             if not met.isdisjoint(keys):
                 yield batch
                 batch, weight_bytes, met = [], 0, set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import zoneinfo
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,13 @@ from dynostore.errors import RemoteUnavailable, SourceNotFound
 from dynostore.ids import derived_id
 from dynostore.import_ledger import Log
 from dynostore.import_report import Entry
+from dynostore.import_verify import verify_sources
 from dynostore.importer import import_from
 from dynostore.legacy import READERS, Finding, ReadOptions, SourceRecord
 from dynostore.models import Conversation, Message, Record
 
 NOW = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+TWO_HOURS = dt.timezone(dt.timedelta(hours=2))
 URL = "talks://someone:s3cret%40word@host:1234/0?password=s3cret%40word"
 
 
@@ -167,6 +171,35 @@ def test_a_row_that_two_records_claim_stays_with_the_first_and_is_named(
         assert report.exit_code == 3
     assert [m.content for m in store.conversations.stream_messages("a")] == ["says 1"]
     assert [m.content for m in store.conversations.stream_messages("b")] == ["says 2"]
+
+
+def test_what_is_invalid_in_a_file_is_noted_there_until_it_is_good(
+    target: Store, read: Any, tmp_path: Path
+) -> None:
+    source = tmp_path / "talks.json"
+    source.write_text("[]")
+    bad = [Finding(f"talks.json#{n}", "invalid", "bad", is_record=True, files=0) for n in (1, 2)]
+    read(*bad)
+    import_from(source, target, kind="talk")
+    places = sorted(row.source_path for row in target.imports.stream(status="invalid"))
+    assert places == [f"{source}#1", f"{source}#2"]
+    read(talk("1", source=str(source)), bad[1])
+    import_from(source, target, kind="talk")
+    noted = [row.source_path for row in target.imports.stream(status="invalid")]
+    assert noted == [f"{source}#2"]
+
+
+@pytest.mark.parametrize("zone", [None, zoneinfo.ZoneInfo("Asia/Tokyo"), dt.UTC, TWO_HOURS])
+def test_a_source_is_verified_in_the_zone_in_which_it_was_read(
+    target: Store, tmp_path: Path, zone: dt.tzinfo | None
+) -> None:
+    state = {"session_id": "s", "timestamp": "2026-01-02T03:04:05", "state_data": {"_version": 1}}
+    place = tmp_path / ".taskforce/states/s.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(state))
+    report = import_from(tmp_path, target, options=ReadOptions(timezone=zone))
+    assert report.records.created == 1
+    assert [s.status for s in verify_sources(target).sources] == ["equal"]
 
 
 @pytest.mark.parametrize("existing", ["merge", "skip", "update"])
