@@ -179,9 +179,12 @@ class Ledger:
             yield from self._spokesman(path, told)
 
     def _spokesman(self, path: str, told: dict[str, Finding]) -> Iterator[tuple[str, Finding]]:
-        owners = self._owners(path) or (self._neighbours(path) & told.keys())
+        owners = self._owners(path)
+        # Who says that something is broken knows it for its own, such as a damaged database.
+        broken = {kind for kind, finding in told.items() if finding.outcome == "invalid"}
+        speakers = owners or broken or (self._neighbours(path) & told.keys())
         for kind, finding in told.items():
-            if not owners or kind in owners:
+            if not speakers or kind in speakers:
                 yield kind, finding
                 return
 

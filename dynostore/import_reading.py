@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 from dynostore import errors
@@ -58,6 +59,9 @@ class Reading:
         found.path, found.place = hide(found.path), hide(found.place or self._source.root)
         if self._several:
             self._ledger.own(kind, self._source.path_of(found.place))
+            for member in found.members:
+                if not member.startswith(f"{found.place}{os.sep}"):
+                    self._ledger.own(kind, self._source.path_of(member))
         try:
             item = as_item(found, kind, self._read)
         except errors.InvalidValue as exc:
