@@ -14,8 +14,8 @@ from collections.abc import Iterator
 
 from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
 from dynostore.legacy.ideation_dump import DumpKeys
-from dynostore.legacy.ideation_keys import path_of, text_of
-from dynostore.legacy.ideation_server import ServerKeys
+from dynostore.legacy.ideation_keys import TYPES, path_of, text_of
+from dynostore.legacy.ideation_server import ServerKeys, count_sessions
 from dynostore.legacy.ideation_session import SessionDraft, count_elements
 from dynostore.legacy.ideation_source import MESSAGES_AT_ONCE, KeySource, SessionKeys
 from dynostore.legacy.source_tree import SourceTree
@@ -23,7 +23,7 @@ from dynostore.redis_server import is_redis
 
 _SESSIONS_AT_ONCE = 32
 _FIRST_BYTES = 64 * 1024
-_MARKS = tuple(f'"ideation:{noun}:'.encode() for noun in ("session", "messages", "user_sessions"))
+_MARKS = tuple(f'"ideation:{noun}:'.encode() for noun in TYPES)
 _ENDINGS = (".json", ".jsonl", ".ndjson", ".txt", ".dump")
 
 
@@ -40,6 +40,10 @@ class IdeationReader:
             return _is_dump(source)
         tree = SourceTree(source)
         return any(_is_dump(path) for path, _ in _files_below(tree) if path is not None)
+
+    def count(self, source: str) -> int | None:
+        """Count the sessions of a server; a dump must be read for that."""
+        return count_sessions(source) if is_redis(source) else None
 
     def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
         """Give every session, and all keys that belong to none, by the names of keys.

@@ -6,6 +6,7 @@ who may only read is refused.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -25,6 +26,13 @@ from dynostore.redis_server import connect, saying
 
 _KEYS_AT_ONCE = 2_000
 _WINDOW = 1_000  # elements of a list, or members of a set, in one answer
+
+
+def count_sessions(url: str) -> int:
+    """Count the sessions of a Redis database, about."""
+    with saying(url), contextlib.closing(connect(url)) as client:
+        keys = client.scan_iter(match=key_of("session", b"*"), count=_KEYS_AT_ONCE)
+        return sum(1 for _ in keys)
 
 
 class ServerKeys:

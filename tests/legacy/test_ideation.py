@@ -646,7 +646,9 @@ def test_an_import_takes_all_messages_once(
         first = target.ideation.maturity.get(SID)
         assert first is not None
         assert first.score == 37.5
-        assert import_from(redis_url, target).records.same == 2
+        told: list[tuple[int, int | None]] = []
+        again = import_from(redis_url, target, progress=lambda *done: told.append(done))
+        assert again.records.same == told[-1][0] == told[-1][1] == 2
         fill(client, {f"ideation:messages:{OTHER}": [message(3, OTHER)]})
         report = import_from(redis_url, target)
         assert (report.records.updated, report.records.same) == (1, 1)

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from dynostore import Store
+from dynostore.importer import import_from
 from dynostore.legacy import Finding, ReadOptions, SourceRecord
 from dynostore.legacy.ideation import IdeationReader
 from dynostore.models import IdeationMessage
@@ -38,6 +40,15 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=5,
 )
+# Not shrunk: the keys of a failure are few enough to be read, and shrinking them takes minutes.
+repeatable = settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
 FIELDS = {
     "session": "id project_name user_id status data_source version created_at updated_at metadata",
     "messages": "id session_id role content timestamp maturity_delta metadata",
@@ -97,9 +108,7 @@ def key_spaces(draw: st.DrawFn) -> dict[str, Any]:
     return keys
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
-)
+@settings(repeatable, max_examples=15)
 @given(keys=key_spaces(), cut=st.one_of(st.none(), st.floats(0, 1)))
 def test_nothing_is_lost_without_a_word(
     keys: dict[str, Any], cut: float | None, tmp_path_factory: pytest.TempPathFactory
@@ -124,7 +133,8 @@ def test_nothing_is_lost_without_a_word(
     of_sessions = {record.path.partition("session:")[2] for record in records} | hidden
     for name, value in keys.items():
         noun, _, owner = name.removeprefix("ideation:").partition(":")
-        assert name in paths or owner in of_sessions or noun == "user_sessions", name
+        is_empty = not value or noun == "user_sessions"
+        assert name in paths or owner in of_sessions or is_empty, name
         if noun == "messages" and isinstance(value, list):
             for record in (r for r in records if r.path == f"ideation:session:{owner}"):
                 read = sum(model is IdeationMessage for model, _ in record.children)
@@ -136,9 +146,7 @@ def _read(path: Path) -> list[SourceRecord | Finding]:
     return [*IdeationReader().read(str(path), ReadOptions())]
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
-)
+@settings(repeatable, max_examples=60)
 @given(
     data=st.binary(max_size=200),
     start=st.sampled_from([b"", b"{", b"[", b'{"ideation:session:s": ']),
@@ -149,3 +157,35 @@ def test_whatever_a_file_holds_it_is_read_or_refused(
     path = tmp_path_factory.getbasetemp() / "ideation-bytes.json"
     path.write_bytes(start + data)
     assert _read(path) == _read(path)
+
+
+@settings(repeatable, max_examples=8)
+@given(keys=key_spaces())
+def test_whatever_is_read_is_stored_and_the_same_the_second_time(
+    keys: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "ideation-import.json"
+    path.write_text(json.dumps(keys))
+    with Store.open(":memory:") as store:
+        first = import_from(path, store, kind="ideation")
+        assert len(first.differences) == 0
+        assert first.records.created == first.records.found - first.records.invalid
+        assert first.files.found == 1
+        assert (first.exit_code == 3) == bool(first.records.invalid or first.files.invalid)
+        again = import_from(path, store, kind="ideation")
+        assert (again.records.created, again.records.updated) == (0, 0)
+        assert again.records.same == first.records.created
+        read = [item for item in _read(path) if isinstance(item, SourceRecord)]
+        rows = sum(1 + len(record.children) for record in read)
+        assert sum(_count(store, table) for table in _TABLES) == rows
+        assert store.check() == []
+
+
+_TABLES = (
+    *("ideation_sessions", "ideation_messages", "ideation_requirements", "ideation_maturity"),
+    *("ideation_prd_drafts", "ideation_user_stories"),
+)
+
+
+def _count(store: Store, table: str) -> int:
+    return int(store.database.execute_sql(f"SELECT count(*) FROM {table}").fetchone()[0])
