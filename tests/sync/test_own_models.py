@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import shutil
 import sqlite3
 import uuid
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import peewee
 import pytest
@@ -372,6 +374,37 @@ def test_a_restored_or_an_interrupted_sync_waits_for_the_models_of_all_tables(
     assert node.sync().exit_code == 0
 
 
+def test_a_role_with_the_documented_grants_syncs_own_tables_and_says_what_it_may_not_make(
+    make: Any, empty_remote: Any, postgres: Any
+) -> None:
+    owner, user = make("owner"), make("user")
+    fill(owner)
+    owner.sync()
+    name = urlsplit(empty_remote.url).path.strip("/")
+    role = f"user_of_{name}"
+    user.url = postgres.url_of(name, user=role)
+    documented = (Path(__file__).parents[2] / "docs" / "sync.md").read_text(encoding="utf-8")
+    block = documented.partition("```sql\n")[2].partition("```")[0]
+    grants = [line for line in block.splitlines() if "ON DATABASE" not in line]
+    empty_remote.sql(f"CREATE ROLE {role} LOGIN")
+    try:
+        with pytest.raises(errors.AccessDenied):
+            user.sync()
+        empty_remote.sql("\n".join(grants).replace("TO lab", f"TO {role}"))
+        user.sync()
+        user.sql("UPDATE album SET title = 'by the user'")
+        user.sql('DELETE FROM "Select"')
+        assert user.sync().exit_code == 0
+        assert user.is_verified()
+        user.reopen([*OWN, Picture])
+        put(user, Picture, id="p", title="")
+        with pytest.raises(errors.AccessDenied):
+            user.sync()
+        assert user.sql("SELECT tbl FROM sync_log WHERE tbl IS NOT NULL") == [("picture",)]
+    finally:
+        empty_remote.sql(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
 # -- what is refused -------------------------------------------------------------------------
 
 
@@ -576,6 +609,41 @@ def test_any_other_difference_says_which_step_to_write_and_the_step_is_taken_onc
     other.reopen([Picture])
     with pytest.raises(errors.ModelChanged, match=r"picture\.name"):
         other.sync()
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 83])
+def test_killed_at_any_statement_a_file_is_as_before_or_as_the_models_say(
+    make: Any, tmp_path: Path, killed_at: Any, every: int
+) -> None:
+    old = make("old", [Picture])
+    put(old, Picture, id="p1", title="one")
+    old.sync()
+    old.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    steps = tmp_path / "steps"
+    steps.mkdir()
+    (steps / "0001_rename.py").write_text(
+        "def up(migrator, db):\n"
+        "    migrator.migrate(migrator.rename_column('picture', 'title', 'name'))\n"
+    )
+    models = [NamedPicture, Album]
+
+    def opened(path: Path) -> Store:
+        return Store.open(path, models=models, migrations=steps)
+
+    for number in range(1, 10_000, every):
+        path = tmp_path / f"killed-{number}.db"
+        shutil.copy(old.path, path)
+        finished = not killed_at(number, lambda path=path: opened(path).close())
+        with closing(sqlite3.connect(path)) as connection:
+            columns = [row[1] for row in connection.execute("PRAGMA table_info(picture)")]
+            made = bool(connection.execute("PRAGMA table_info(album)").fetchall())
+        assert (columns, made) in ((["id", "title"], False), (["id", "name"], True))
+        with opened(path) as store:
+            assert [p.name for p in NamedPicture.select().execute(store.database)] == ["one"]
+            assert store.check() == []
+        if finished:
+            return
 
 
 def test_a_step_that_fails_leaves_the_file_as_it_was(make: Any, tmp_path: Path) -> None:
