@@ -165,45 +165,45 @@ class OwnSchema:
     # -- looking ---------------------------------------------------------------------------------
 
     def _look(self) -> _Look:
-        there = set(self._db.get_tables())
-        taken = self._taken(there)
+        tables = [model._meta.table_name for model in self._own.models]
+        there = self._columns([*tables, HISTORY_TABLE])
+        taken = self._taken() if HISTORY_TABLE in there else set()
         known = _steps(self._own.migrations)
         look = _Look(
             [name for name in known if name not in taken],
             sorted(taken - set(known)) if self._own.migrations else [],
         )
-        columns = self._columns(there)
         for model in self._own.models:
             table = model._meta.table_name
             if table not in there:
                 look.tables.append(model)
             else:
-                self._compare(look, model, columns[table])
+                self._compare(look, model, there[table])
         look.blank = len(look.tables) == len(self._own.models) and not taken
         if look.blank:
             look.steps = []
         return look
 
-    def _taken(self, there: set[str]) -> set[str]:
-        if HISTORY_TABLE not in there:
-            return set()
+    def _taken(self) -> set[str]:
         return {name for (name,) in self._db.execute_sql(f"SELECT name FROM {HISTORY_TABLE}")}
 
-    def _columns(self, there: set[str]) -> dict[str, dict[str, _Column]]:
-        tables = [m._meta.table_name for m in self._own.models if m._meta.table_name in there]
-        found: dict[str, dict[str, _Column]] = {table: {} for table in tables}
-        if self._db.dialect == "postgres":
+    def _columns(self, tables: Iterable[str]) -> dict[str, dict[str, _Column]]:
+        """Give the columns of those tables that are there, by name."""
+        found: dict[str, dict[str, _Column]] = {}
+        if self._db.dialect == "postgres":  # one question: every sync asks it
             for table, name, kind, must, has_default in self._db.execute_sql(
-                _SERVER_COLUMNS, (tables,)
+                _SERVER_COLUMNS, (list(tables),)
             ):
-                found[table][name] = _Column(kind, not must, has_default or not must)
+                column = _Column(kind, not must, has_default or not must)
+                found.setdefault(table, {})[name] = column
             return found
         for table in tables:
             for _, name, kind, must, default, key in self._db.execute_sql(
                 f'PRAGMA table_info("{table}")'
             ):
                 null = not (must or key)
-                found[table][name] = _Column(kind.upper(), null, null or default is not None)
+                column = _Column(kind.upper(), null, null or default is not None)
+                found.setdefault(table, {})[name] = column
         return found
 
     def _compare(self, look: _Look, model: Model, found: dict[str, _Column]) -> None:
@@ -343,7 +343,7 @@ class OwnSchema:
         if self._db.dialect == "sqlite":
             return
         table = model._meta.table_name
-        found = self._columns({table})[table]
+        found = self._columns([table])[table]
         for field in fields:
             name, expected = field.column_name, self._type_of(field)
             if found[name].type != expected:
