@@ -48,7 +48,7 @@ class Pull:
         # What a file knows of the server never runs ahead of its token: a server that is restored
         # to before the snapshot is known by the older token then.
         ahead = hi > file.history.get(file.token or 0, -1)
-        if not window and (ahead or min(file.cursors[t] for t in self._scope) == hi):
+        if not window and compared is None:
             return
         if ahead and on["pull token"]:
             yield from self._turn_token(hi)
