@@ -20,6 +20,8 @@ _ANSWER_TIMEOUT_S = 60
 _OURS = frozenset({"decode_responses", "protocol", "encoding", "encoding_errors"})
 """What a URL may not set, because the rest of this package relies on it."""
 
+# The driver puts the command before an error of a pipeline, with the values that people wrote.
+_OF_A_PIPELINE = re.compile(r"(?s)^Command # \d+ \(.*\) of pipeline caused error: ")
 _DENIED = ("NOAUTH", "WRONGPASS", "NOPERM")
 _CLUSTER = ("MOVED", "ASK", "CROSSSLOT", "CLUSTERDOWN", "TRYAGAIN")
 _UNAVAILABLE = ("LOADING", "BUSY", "MASTERDOWN")
@@ -132,7 +134,7 @@ def _translated(exc: Exception, url: str) -> errors.DynostoreError | None:
         return errors.ConfigError(f"{shown}: {exc}") if "connection URL" in str(exc) else None
     if not isinstance(exc, said.RedisError | OSError):
         return None
-    text = str(exc)
+    text = _OF_A_PIPELINE.sub("", str(exc))
     if isinstance(exc, said.AuthenticationError | said.AuthorizationError) or (
         isinstance(exc, said.NoPermissionError) or text.startswith(_DENIED)
     ):

@@ -311,6 +311,21 @@ def test_what_redis_cannot_hold_is_not_held(redis_url: str, tmp_path: Path) -> N
         store.ideation.sessions.list()
 
 
+def test_a_server_that_takes_no_writes_is_said_so_without_what_was_written(
+    store: Store, client: Any
+) -> None:
+    made = store.ideation.sessions.create(project_name="hush-hush")
+    client.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(errors.StoreUnwritable, match="NOREPLICAS") as caught:
+            store.ideation.sessions.update(made.id, status="closed")
+        assert store.ideation.sessions.get(made.id) == made
+    finally:
+        client.config_set("min-replicas-to-write", 0)
+    assert "hush" not in str(caught.value)
+    assert "{" not in str(caught.value)
+
+
 def test_all_of_it_imports_into_a_database_and_comes_out_equal(
     store: Store, redis_url: str, tmp_path: Path
 ) -> None:
