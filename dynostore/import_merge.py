@@ -24,6 +24,7 @@ from dynostore.fields import (
     time_text,
 )
 from dynostore.models.base import Record, checked, key_field
+from dynostore.prepared import record_of
 
 Existing = Literal["merge", "skip", "update"]
 
@@ -73,11 +74,8 @@ class WholeRow:
 
     def as_record(self) -> Record:
         """Give it as the record that a repository takes."""
-        # Without defaults, which would all be replaced. Setting one attribute after the other costs
-        # several times as much.
-        record = self.model(__no_default__=True)
-        record.__data__.update(zip(_shape_of(self.model).fields, self.values.values(), strict=True))
-        return record
+        fields = _shape_of(self.model).fields
+        return record_of(self.model, dict(zip(fields, self.values.values(), strict=True)))
 
 
 def whole_row(model: type[Record], values: Values) -> WholeRow:
