@@ -100,7 +100,7 @@ def load(place: str) -> list[Model]:
         if not isinstance(found, list | tuple) or not found:
             raise ConfigError(f"{name}: {wanted} is no list of models")
         return list(found)
-    found = [m for m in vars(module).values() if _is_of(m, name)]
+    found = list(dict.fromkeys(m for m in vars(module).values() if _is_of(m, name)))
     leaves = [m for m in found if not any(issubclass(o, m) and o is not m for o in found)]
     if not leaves:
         raise ConfigError(f"{name}: defines no models", hint=f"MODELS = [...] in {name}")

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import shutil
 import sqlite3
+import sys
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from dynostore.aio import AsyncStore
 from dynostore.fields import JsonField, UtcTimeField, UuidField
 from dynostore.models import Import, Record, Run
 from dynostore.models.base import key_field
+from dynostore.own_models import load
 from dynostore.sync import list_conflicts, list_rejects, resolve_all, sync, sync_status
 from dynostore.sync.push.batches import Limits
 from dynostore.sync.verify.run import verify
@@ -182,7 +184,9 @@ def test_own_tables_go_to_the_server_and_to_another_file_with_every_value(
     assert Photo._meta.database is Base._meta.database  # theirs again
 
 
-def test_conflicts_and_rejects_of_own_tables_are_listed_and_settled(make: Any) -> None:
+def test_conflicts_and_rejects_of_own_tables_are_listed_and_settled(
+    make: Any, empty_remote: Any
+) -> None:
     first, second = make("first"), make("second")
     fill(first)
     first.sync()
@@ -218,6 +222,12 @@ def test_conflicts_and_rejects_of_own_tables_are_listed_and_settled(make: Any) -
     assert second.is_verified()
     first.sync()
     assert first.sql('SELECT fresh FROM "Select" WHERE tbl = 5') == [("2026-01-01 13:00:00",)]
+    # And what no file can hold.
+    empty_remote.sql("UPDATE \"Select\" SET fresh = 'infinity' WHERE tbl = 6")
+    empty_remote.sql("UPDATE \"Select\" SET op = '0044-03-15 BC' WHERE tbl = 7")
+    assert first.sync().exit_code == 3
+    found = {(r.column, r.value, r.origin) for r in list_rejects(first.store).items}
+    assert found == {("fresh", "infinity", "server"), ("op", "0044-03-15 BC", "server")}
 
 
 def test_without_its_model_a_captured_table_waits_and_loses_nothing(
@@ -484,6 +494,37 @@ def test_what_cannot_replicate_is_refused_with_the_reason_and_nothing_is_made(
     assert caught.value.hint
     assert caught.value.exit_code == 6
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_module_gives_its_list_or_what_it_defines_but_for_bases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    source = """
+import peewee
+from dynostore.models import Run
+
+class Base(peewee.Model):
+    id = peewee.TextField(primary_key=True)
+
+class A(Base): pass
+class B(Base): pass
+ONE = A
+"""
+    Path("own_models_all.py").write_text(source)
+    Path("own_models_listed.py").write_text(source + "MODELS = [B]\n")
+    Path("own_models_none.py").write_text("import peewee\n")
+
+    def names(place: str) -> list[str]:
+        return [model.__name__ for model in load(place)]
+
+    assert names("own_models_all") == ["A", "B"]
+    assert names("own_models_listed") == ["B"]
+    assert names("own_models_listed:ONE") == ["A"]
+    for place in ("own_models_none", "own_models_all:TWO", "own_models_absent"):
+        with pytest.raises(errors.ConfigError, match=place.partition(":")[0]):
+            load(place)
 
 
 # -- changed models --------------------------------------------------------------------------
