@@ -21,6 +21,7 @@ from dynostore.legacy.haia import HaiaReader
 from dynostore.legacy.source_sqlite import opened_sqlite
 
 ROWS = 1500
+LEAF_OF_A_TABLE = 0x0D  # SQLite's file format, "B-tree Pages"
 
 
 def read(path: Path) -> tuple[int, list[Finding]]:
@@ -155,10 +156,8 @@ def test_what_is_no_database_is_a_finding(tmp_path: Path, content: bytes, reason
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     """Give a place, and the bytes of a sound database of Chiffon."""
-    from contextlib import closing as _closing
-
     path = tmp_path_factory.mktemp("damage") / "chiffon.db"
-    with _closing(sqlite3.connect(path)) as connection, connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE tasks (task_id, request_text, status, created_at)")
         connection.execute("CREATE TABLE execution_logs (log_id, task_id, step_number, status)")
         for n in range(60):
@@ -189,6 +188,23 @@ def test_damage_anywhere_costs_what_it_hits_and_never_more(
     tasks = [item for item in found if isinstance(item, SourceRecord)]
     if len(tasks) < 60:
         assert any(isinstance(item, Finding) for item in found)
+
+
+def test_a_page_that_says_it_holds_less_than_it_does_is_told_of(sound: tuple[Path, bytes]) -> None:
+    path, whole = sound
+    data = bytearray(whole)
+    size = int.from_bytes(data[16:18])
+    leaves = [at for at in range(size, len(data), size) if data[at] == LEAF_OF_A_TABLE]
+    for at in leaves:
+        cells = int.from_bytes(data[at + 3 : at + 5])
+        data[at + 3 : at + 5] = (cells - 1).to_bytes(2)
+    path.write_bytes(data)
+    found = [*ChiffonReader().read(str(path), ReadOptions())]
+    tasks = [item for item in found if isinstance(item, SourceRecord)]
+    assert leaves
+    assert 0 < len(tasks) < 60
+    told = [item.reason for item in found if isinstance(item, Finding)]
+    assert any("rows may be missing" in reason for reason in told)
 
 
 def test_rows_are_read_in_flat_memory(tmp_path: Path, haia: Any) -> None:
