@@ -25,6 +25,9 @@ def test_a_push_ends_while_a_child_that_was_set_aside_keeps_its_deleted_parent(
     two.sync(direction="both", progress=count)
     assert two.sync(progress=count).exit_code == 0
     assert (two.count("runs"), len(two.rejects())) == (1, 1)
+    archived = two.remote.archive("a")
+    assert two.sync().exit_code == 0
+    assert two.remote.archive("a") == archived, "kept once is enough"
     two.sql("UPDATE run_files SET metadata = '{}'")
     for node in (two, one):
         node.sync(direction="both")

@@ -198,7 +198,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int, unknown: Sequence[
     {_SEEN}
     {_archive(table, "t", "'replaced by a row of another node'", "forward", held, unknown)}
     {_archive(table, "p", "'lost to a newer version'", "lost", f"{token}, sync_number, {number}")}
-    {_archive(table, "p", _NOT_CAPTURED, "doubtful", f"{token}, sync_number, {number}")}
+    {_archive(table, "p", _NOT_CAPTURED, "doubtful", f"{token}, sync_number, {number}", once=True)}
     IF sync_seen && '{{insert,back}}' THEN
         INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
             SELECT b.tbl, b.key, b.rev, b.seq, b.node, 'deletion undone by a later version'
@@ -387,17 +387,30 @@ def _merge(table: Table, number: int, token: int) -> str:
 
 
 def _archive(
-    table: Table, alias: str, why: str, what: str, stamps: str, unknown: Sequence[str] = ()
+    table: Table,
+    alias: str,
+    why: str,
+    what: str,
+    stamps: str,
+    unknown: Sequence[str] = (),
+    *,
+    once: bool = False,
 ) -> str:
-    """Keep the image of the rows with one verdict: of the server's (t) or of mine (p)."""
+    """Keep the image of the rows with one verdict: of the server's (t) or of mine (p).
+
+    :param once: not where the same image was kept for the same reason before.
+    """
     k = table.key.quoted
     names = [*(c.quoted for c in table.columns), *map(quoted, unknown)]
-    image = ", ".join(f"{alias}.{name}" for name in names)
+    row = ", ".join(f"{alias}.{name}" for name in names)
+    image = f"to_json((SELECT sync_row FROM (SELECT {row}) sync_row))::text"
     source = table.quoted if alias == "t" else "dynostore_push"
+    kept = f"""AND NOT EXISTS (SELECT FROM dynostore_sync.archive a WHERE a.key = v.key
+            AND a.tbl = {literal(table.name)} AND a.why = {why} AND a.image = {image})"""
     return f"""IF '{what}' = ANY (sync_seen) THEN
         INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why, image)
         SELECT {literal(table.name)}, v.key, {stamps}, {why},
-            to_json((SELECT sync_row FROM (SELECT {image}) sync_row))::text
+            {image}
         FROM {source} {alias} JOIN dynostore_verdict v ON v.id = {alias}.{k}
-        WHERE v.what = '{what}';
+        WHERE v.what = '{what}' {kept if once else ""};
     END IF;"""

@@ -227,4 +227,7 @@ class Server:
         )
 
     def _keep(self, table: Table, key: str, why: str, row: Row | None, tag: int | None) -> None:
-        self.archive.append((table.name, key, why, row, tag))
+        image = (table.name, key, why, row, tag)
+        # A suspect may have to wait, and is judged again by every push until then.
+        if why != "suspect" or image not in self.archive:
+            self.archive.append(image)
