@@ -194,10 +194,10 @@ class ImportRepository(Repository):
             with self._db.reading():
                 found = self._db.execute_sql(f"{select} IN ({marks})", part).fetchall()
             for row in found:
-                values = list(row)
+                converted = list(row)
                 for index, convert in converters:
-                    values[index] = convert(values[index])
-                yield tuple(values)
+                    converted[index] = convert(converted[index])
+                yield tuple(converted)
 
 
 def _referred(column: Any) -> Any:

@@ -89,6 +89,14 @@ def test_hashes_and_images_come_by_id_for_those_that_are_there(
     assert store.imports.seen([]) == {}
 
 
+def test_more_ids_than_one_statement_takes_are_all_looked_up(
+    store: Store, ten: list[Import], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynostore.repositories.imports._KEYS_PER_QUERY", 3)
+    assert len(store.imports.seen([row.id for row in ten])) == 10
+    assert len(store.imports.images([row.id for row in ten])) == 10
+
+
 def test_bad_rows_and_other_families_are_refused(store: Store) -> None:
     (refused,) = store.imports.put_many([made(1), made(2, status="nonsense")])
     assert refused.reason.startswith("status: ")
