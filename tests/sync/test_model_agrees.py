@@ -691,3 +691,17 @@ def test_they_agree_in_every_scenario(seed: int, model: Any, run: Any) -> None:
 def test_they_agree_in_the_histories_that_were_asked_for(run: Any) -> None:
     for scenario, _, seed in ASKED_FOR:
         run(scenario, int(seed))
+
+
+def test_what_a_truncation_removes_is_archived_whole(
+    start: tuple[Path, Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _replicate(monkeypatch)
+    with contextlib.closing(Real(tmp_path, *start)) as real:
+        real.make("one")
+        real.write("one", "shelves", "s0", {"value": 1})
+        real.write("one", "boxes", "b0", {"value": 2, "parent": "s0"})
+        real.sync("one")
+        real.remote.sql("TRUNCATE boxes CASCADE")
+        [(_, image)] = real.remote.archive("b0")
+        assert (image[NAMES["value"]], image[NAMES["parent"]]) == (2, "s0")
