@@ -178,6 +178,30 @@ def test_killed_anywhere_a_transaction_is_whole_or_not_there(
     assert after in seen
 
 
+def test_what_the_older_tool_wrote_after_a_crash_is_not_undone_by_finishing(
+    tmp_path: Path, killed_before: Callable[[int, Callable[[], object]], bool], old_runs: Any
+) -> None:
+    url = f"dir:{old_runs.root}"
+
+    def act() -> None:
+        with Store.open(url) as store, store.transaction():
+            store.runs.update("a", source="after")
+            store.runs.update("b", source="after")
+
+    with Store.open(url) as store:
+        store.runs.create(run_id="a")
+        store.runs.create(run_id="b")
+    for number in range(1, 60):
+        assert killed_before(number, act)
+        if (old_runs.root / ".dynostore/journal.json").exists():
+            break
+    old_runs.update("a", source="later")
+    with pytest.raises(errors.StoreLocked), Store.open(url, read_only=True) as reader:
+        reader.runs.get("b")
+    with Store.open(url) as store:
+        assert [store.runs.get(key).source for key in "ab"] == ["later", "after"]
+
+
 WRITER = """
 import sys
 from dynostore import Store
