@@ -91,7 +91,7 @@ class RunShelf:
         for name in names:
             try:
                 yield f"{name}/{_STATE}", os.stat(f"{self._root}{os.sep}{name}{os.sep}{_STATE}")
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
 
     def read(self, path: str, data: bytes) -> tuple[str, list[Record], _Memo]:
@@ -103,10 +103,11 @@ class RunShelf:
         note = read_note(self._note(path))
         row = with_note(Run, said, note.get("columns", {}))
         files = {file["filename"]: file for file in _said_files(document, said)}
-        for noted in note.get("files", []):
-            file = {"id": derived_id("run_files", run_id, noted["filename"]), "run_id": run_id}
-            created = RunFile.created_at.python_value(noted["created_at"])
-            files[noted["filename"]] = {**noted, **file, "created_at": created}
+        try:
+            for noted in note.get("files", []):
+                files[noted["filename"]] = _noted_file(run_id, noted)
+        except (TypeError, KeyError) as exc:
+            raise Unreadable(f"the note on it in {OURS}: files: {exc!r}") from None
         records: list[Record] = [Run(**row), *(_file(values) for values in files.values())]
         return run_id, records, _memo(document, said["created_at"])
 
@@ -175,9 +176,11 @@ class RunShelf:
     def _said(self, document: Values, directory: str) -> Values:
         """Give the row that a state file says by itself."""
         run_id = document.get("run_id") or directory
+        if not isinstance(run_id, str):
+            raise Unreadable(f"run_id: text expected, not {type(run_id).__name__}")
         created = _time(document, "created_at")
         updated = _time(document, "updated_at")
-        created = created or (find_stamp(run_id) if isinstance(run_id, str) else None) or updated
+        created = created or find_stamp(run_id) or updated
         if created is None:
             raise Unreadable("created_at: is missing")
         metadata = {key: value for key, value in document.items() if key not in _KEYS}
@@ -283,8 +286,16 @@ def _said_files(document: Values, said: Values) -> list[Values]:
             "metadata": None,
         }
         for name in (names if isinstance(names, list) else ())
-        if isinstance(name, str)
+        if isinstance(name, str) and _is_filename(f"{_OUTPUT}{name}")
     ]
+
+
+def _is_filename(name: str) -> bool:
+    try:
+        RunFile.filename.check(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _noted_files(files: list[RunFile], said: list[Values]) -> list[Values]:
@@ -298,6 +309,13 @@ def _noted_files(files: list[RunFile], said: list[Values]) -> list[Values]:
             del values["id"], values["run_id"]
             noted.append({**values, "created_at": created})
     return noted
+
+
+def _noted_file(run_id: str, noted: Values) -> Values:
+    """Give the row of a file from what was noted of it."""
+    key = derived_id("run_files", run_id, noted["filename"])
+    created = RunFile.created_at.python_value(noted["created_at"])
+    return {**noted, "id": key, "run_id": run_id, "created_at": created}
 
 
 def _file(values: Values) -> RunFile:

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +80,14 @@ def note_of(row: Values, said: Values, silent: frozenset[str]) -> Values:
     return note
 
 
-def with_note(model: type[Record], said: Values, note: Mapping[str, Any]) -> Values:
+def with_note(model: type[Record], said: Values, note: Any) -> Values:
     """Give the row that a file and its note say together.
 
     :raises Unreadable: the note is not one of ours.
     """
     row = dict(said)
+    if not isinstance(note, dict):
+        raise Unreadable(f"the note on it in {OURS}: an object is expected")
     for column, entry in note.items():
         if column not in row or not isinstance(entry, dict) or "is" not in entry:
             raise Unreadable(f"the note on it in .dynostore: {column!r} is not understood")
