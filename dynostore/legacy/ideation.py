@@ -149,17 +149,23 @@ class _Reading:
         while batch := [*itertools.islice(owners, _SESSIONS_AT_ONCE)]:
             for found in self._keys.fetch(batch):
                 yield from self._session(found)
-        for user, _ in users:
-            yield self._user_set(user)
+        yield from self._user_sets([user for user, _ in users])
 
-    def _user_set(self, user: bytes) -> Finding:
-        total, missing = self._keys.index.missing_of(user)
-        reason = f"names {total} sessions of its user, which say so themselves"
-        if missing:
+    def _user_sets(self, users: list[bytes]) -> Iterator[Finding]:
+        """Tell of each set that names what is not there, and of all others at once."""
+        whole = 0
+        for user in users:
+            total, missing = self._keys.index.missing_of(user)
+            if not missing:
+                whole += 1
+                continue
             names = ", ".join(text_of(name) for name in missing[:5])
-            reason += f"; {len(missing)} of them are not there: {names}"
-            reason += ", ..." if len(missing) > 5 else ""
-        return Finding(path_of("user_sessions", user), "skipped", reason, files=0)
+            names += ", ..." if len(missing) > 5 else ""
+            reason = f"of its {total} sessions {len(missing)} are not there: {names}"
+            yield Finding(path_of("user_sessions", user), "skipped", reason, files=0)
+        if whole:
+            reason = f"{whole} sets of users' sessions, which say so themselves"
+            yield Finding(path_of("user_sessions", b"*"), "skipped", reason, files=0)
 
     def _session(self, found: SessionKeys) -> Iterator[SourceRecord | Finding]:
         owner = found.owner

@@ -234,9 +234,7 @@ def test_a_session_is_one_record_with_all_that_hangs_on_it(put: Callable[[Keys],
     source = put(whole(messages=105))
     assert IdeationReader().detect(source)
     (record,), findings = read(source)
-    assert [(f.path, f.outcome) for f in findings] == [
-        ("ideation:user_sessions:anonymous", "skipped")
-    ]
+    assert [(f.path, f.outcome) for f in findings] == [("ideation:user_sessions:*", "skipped")]
     assert (record.key, record.path, record.place) == (SID, f"ideation:session:{SID}", source)
     assert record.values == {
         "id": SID,
@@ -382,7 +380,7 @@ def test_what_hangs_on_no_session_is_reported(put: Callable[[Keys], str]) -> Non
     assert found[f"ideation:requirements:{SID}"] == "1 of a session that is not there"
     assert len(found) == 6
     (users,) = [f for f in findings if f.outcome == "skipped"]
-    assert users.reason.endswith(f"1 of them are not there: {SID}")
+    assert users.reason == f"of its 1 sessions 1 are not there: {SID}"
 
 
 def test_a_session_that_cannot_be_read_is_reported_with_what_hangs_on_it(
@@ -627,7 +625,7 @@ def test_everything_in_the_real_sample_is_taken() -> None:
     records, findings = read(SAMPLE)
     assert [len(rows(record, IdeationMessage)) for record in records] == [105, 3]
     assert [len(record.children) for record in records] == [110, 4]
-    assert [f.path for f in findings] == ["ideation:user_sessions:anonymous"]
+    assert [f.path for f in findings] == ["ideation:user_sessions:*"]
     assert [record.warnings for record in records] == [[], []]
 
 
