@@ -45,6 +45,7 @@ class ExportReport:
 
     :ivar output: the path, or :data:`STDOUT` for a stream.
     :ivar rows: how many were written, by table, parents before children.
+    :ivar own_tables: those of a program's own models, which no form takes along.
     :ivar files: how many files of runs were copied.
     :ivar left_out: how many rows and files could not be written.
     :ivar reasons: of the first of these.
@@ -53,6 +54,7 @@ class ExportReport:
     format: str
     output: str
     rows: dict[str, int] = dataclasses.field(default_factory=dict)
+    own_tables: list[str] = dataclasses.field(default_factory=list)
     files: int = 0
     left_out: int = 0
     reasons: list[str] = dataclasses.field(default_factory=list)
@@ -112,14 +114,16 @@ def export_to(
             hint="take this place over first: dynostore import",
         )
     shown = os.fspath(output) if isinstance(output, str | os.PathLike) else STDOUT
-    export = _Export(store, selection or Selection(), ExportReport(form, shown), progress)
+    own = [str(model._meta.table_name) for model in store.own.models]
+    report = ExportReport(form, shown, own_tables=own)
+    export = _Export(store, selection or Selection(), report, progress)
     if form == "csv":
         export.write_csv(output, replace=replace, raw=raw)
     elif form in FORMS:
         export.write_folder(output, form, replace=replace, with_files=with_files)
     else:
         export.write_jsonl(output, replace=replace)
-    return export.report
+    return report
 
 
 class _Export:

@@ -149,6 +149,8 @@ def _is_something(path: Path) -> bool:
 def _print(session: Session, report: ExportReport) -> None:
     for reason in report.reasons:
         session.warn(f"left out: {reason}")
+    if report.own_tables:
+        session.warn(f"not exported, as tables of your own: {', '.join(report.own_tables)}")
     if report.output == STDOUT:
         session.note(f"{sum(report.rows.values()):,} rows")
         return

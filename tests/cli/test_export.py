@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import os
@@ -117,6 +118,46 @@ def test_records_are_chosen_by_their_time(call: Call, seeded: Store) -> None:
     late = rows_of(call("export", "--since", "3d").out)
     assert 0 < len(late) < len(every)
     assert {row["id"] for t, row in late if t == "conversations"}.isdisjoint(kept)
+
+
+def test_records_are_chosen_alike_on_both_databases(store: Store) -> None:
+    now = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+    seed(store, now=now)
+    store.todos.create(plan={"items": []}, mission="belongs to no session")
+    week = now - dt.timedelta(days=7)
+    conversation = store.conversations.list_conversations().items[0].id
+    chosen = (
+        Selection(since=week),
+        Selection(until=week),
+        Selection(keys={"runs": ["demo-run-pull-07"], "conversations": [conversation]}),
+        Selection(tables=["messages"], since=week, keys={"conversations": [conversation]}),
+    )
+    numbers = []
+    for selection in chosen:
+        stream = io.BytesIO()
+        report = export_to(store, stream, selection=selection)
+        assert len(rows_of(stream.getvalue().decode())) == sum(report.rows.values())
+        numbers.append(report.rows)
+    assert {t: numbers[0][t] + numbers[1][t] for t in numbers[0]} == {
+        **export_to(store, io.BytesIO()).rows
+    }
+    said = store.conversations.get_conversation(conversation).message_count
+    assert numbers[2] == {"runs": 1, "run_files": 4, "conversations": 1, "messages": said}
+    assert numbers[3] == {"conversations": 1, "messages": said}
+
+
+def test_tables_of_own_models_are_named_because_they_are_not_exported(
+    call: Call, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("notebook.py").write_text(
+        "import peewee\n\n\nclass Note(peewee.Model):\n"
+        "    id = peewee.CharField(primary_key=True, max_length=64)\n"
+    )
+    monkeypatch.syspath_prepend(str(workplace))
+    call("--models", "notebook", "init")
+    done = call("--models", "notebook", "export")
+    assert (done.code, rows_of(done.out)) == (0, [])
+    assert "not exported, as tables of your own: note" in done.err
 
 
 def test_an_export_is_one_moment_and_keeps_nobody_from_writing(
