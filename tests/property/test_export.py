@@ -194,7 +194,7 @@ def test_an_export_makes_an_equal_store(
 
 
 @pytest.mark.slow
-@repeatable(60)
+@repeatable(30)
 @given(made=filled_stores())
 def test_very_many_exports_make_equal_stores(
     made: list[Record], here: Store, there: Store, tmp_path: Path
