@@ -53,8 +53,10 @@ def form_of(path: str) -> Form | None:
 
 def form_within(path: str) -> Form | None:
     """Tell by the first bytes what a file is whose path says nothing, as after copying it."""
+    if not path.endswith(".json"):
+        return None
     head = _head(path)
-    if path.endswith(".json") and _MARKS["audit"].search(head):
+    if _MARKS["audit"].search(head):
         if _MARKS["report"].search(head):
             return "report"
         if any(b'"%s"' % key.encode() in head for key in _KEYS_OF_AUDITS):

@@ -50,11 +50,17 @@ _CANONICAL = "lower(replace(CAST({} AS TEXT), '-', ''))"
 
 def is_sqlite(path: str) -> bool:
     """Tell by its first bytes whether a file is a database of SQLite; False if unreadable."""
+    # Asked of every file of a tree: a file object would take three times as long.
     try:
-        with open(path, "rb") as file:
-            return file.read(len(HEADER)) == HEADER
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except OSError:
         return False
+    try:
+        return os.read(handle, len(HEADER)) == HEADER
+    except OSError:  # a directory
+        return False
+    finally:
+        os.close(handle)
 
 
 def stray_reason(path: str, databases: Container[str], otherwise: str) -> tuple[bool, str]:
