@@ -23,6 +23,7 @@ from typing import Any
 from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
 from dynostore.legacy.beside import notes_on
 from dynostore.legacy.checksums import FileFacts, read_file
+from dynostore.legacy.dynoai_database import speak_of_database
 from dynostore.legacy.dynoai_draft import STAMPED, Layout, RunDraft
 from dynostore.legacy.dynoai_layouts import build_record
 from dynostore.legacy.dynoai_note import add_note
@@ -65,8 +66,7 @@ class DynoaiReader:
             else:
                 yield from listing.findings
                 for name in listing.files:
-                    path = tree.relative(os.path.join(listing.path, name))
-                    yield Finding(path, "skipped", _reason_for_stray(name))
+                    yield _stray(tree, os.path.join(listing.path, name))
                 below = [os.path.join(listing.path, name) for name in listing.directories]
             pending += reversed(below)
 
@@ -265,6 +265,16 @@ _DOCUMENTS_BESIDE_STATE = frozenset(
 )
 
 
+def _stray(tree: SourceTree, path: str) -> Finding:
+    reason = _reason_for_stray(os.path.basename(path))
+    if path.endswith(_DATABASES):
+        return speak_of_database(path, tree.relative(path), reason)
+    return Finding(tree.relative(path), "skipped", reason)
+
+
+_DATABASES = (".db", ".sqlite", ".sqlite3")
+
+
 def _reason_for_stray(name: str) -> str:
     if name == "index.json":
         return "an index, known to be stale; runs are found by their directories"
@@ -272,6 +282,6 @@ def _reason_for_stray(name: str) -> str:
         return "a summary without a manifest beside it"
     if name == MANIFEST:
         return "not a manifest of DynoAI"
-    if name.endswith((".db", ".sqlite", ".sqlite3", ".db-wal", ".db-shm")):
+    if name.endswith((*_DATABASES, ".db-wal", ".db-shm")):
         return "a database file; runs are taken over from their directories"
     return "not in a run's directory"

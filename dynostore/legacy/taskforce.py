@@ -30,7 +30,13 @@ from dynostore.legacy.source_tree import Listing, SourceTree
 from dynostore.legacy.taskforce_conversations import read_conversation, read_index
 from dynostore.legacy.taskforce_copies import Found, choose
 from dynostore.legacy.taskforce_draft import KIND, Clock, Draft
-from dynostore.legacy.taskforce_files import WANTED, Group, is_ours, sort_files
+from dynostore.legacy.taskforce_files import (
+    STATE_DIRECTORIES,
+    WANTED,
+    Group,
+    is_ours,
+    sort_files,
+)
 from dynostore.legacy.taskforce_kept import add_kept
 from dynostore.legacy.taskforce_memories import read_memory, read_skills
 from dynostore.legacy.taskforce_states import read_state, todolist_of
@@ -115,7 +121,9 @@ class _Reading:
             found = sort_files(listing)
             for name in found.pickles:
                 path = self._tree.relative(os.path.join(listing.path, name))
-                yield Finding(path, "invalid", _PICKLE, is_record=True)
+                # Elsewhere it may be another tool's, which then says what it is.
+                is_state = os.path.basename(listing.path) in STATE_DIRECTORIES
+                yield Finding(path, "invalid", _PICKLE, is_record=is_state)
             for name in found.others:
                 path = self._tree.relative(os.path.join(listing.path, name))
                 yield Finding(path, "skipped", _reason_for_other(name))

@@ -19,7 +19,7 @@ WANTED = (".tmp", ".pkl", ".pickle")
 """Endings of names that other readers pass over."""
 
 _PICKLES = (".pkl", ".pickle")
-_STATE_DIRECTORIES = ("states", "agent_states")
+STATE_DIRECTORIES = ("states", "agent_states")
 _TEMPORARY = re.compile(
     r"\.?(.+?\.(?:json|md))(?:\.[^.]+)?\.tmp|(.+?)(?:\.[A-Za-z0-9_]{6,12})?\.tmp"
 )
@@ -82,7 +82,7 @@ def is_ours(listing: Listing) -> bool:
     """Tell whether a directory holds something of Taskforce."""
     found = sort_files(listing)
     name = os.path.basename(listing.path)
-    return bool(found.groups) or bool(found.pickles and name in _STATE_DIRECTORIES)
+    return bool(found.groups) or bool(found.pickles and name in STATE_DIRECTORIES)
 
 
 def _target_of(name: str) -> str:
@@ -96,7 +96,7 @@ def _target_of(name: str) -> str:
 
 def _what(directory: str, target: str, path: str) -> What | None:
     parent = os.path.basename(directory)
-    if parent in _STATE_DIRECTORIES and target.endswith(".json"):  # nearly always
+    if parent in STATE_DIRECTORIES and target.endswith(".json"):  # nearly always
         return "state"
     if target == "skills.json":
         return "skills" if _has(path, b'"lesson"', b'"skills"') or _is_empty(path) else None

@@ -152,7 +152,7 @@ def test_leftovers_and_strangers_are_skipped_with_their_reasons(tree: Any, targe
         "runs/index.json": "stale",
         "runs/run_a/._manifest_x1.tmp": "temporary",
         "runs/run_a/run_state.json.tmp": "temporary",
-        "states/old.pkl": "pickle",
+        "models/old.pkl": "pickle",
         "runs/run_a/output/model.pickle": "pickle",
         "experiments/experiment_summary.json": "summary",
         "dynoai.db": "database",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 from dynostore import Store
@@ -36,3 +38,18 @@ def test_a_file_that_is_a_part_of_a_databases_record_is_counted_once(
     report = import_from(tree.root, target)
     assert report.kind == "chiffon, haia"
     assert (report.files.found, report.files.created) == (3, 3) == (tree.file_count(), 3)
+
+
+def test_runs_in_a_database_of_dynoais_are_not_passed_by(tree: Any, target: Store) -> None:
+    tree.add_a()
+    tree.write("notes.db", "no database")
+    path = tree.root / "dynoai.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE runs (id, status, jetstream_id)")
+    assert import_from(tree.root, target).exit_code == 0
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("INSERT INTO runs VALUES ('run_x', 'complete', NULL)")
+    report = import_from(tree.root, target)
+    (lost,) = [entry for entry in report.entries if entry.outcome == "invalid"]
+    assert (lost.path, report.exit_code) == ("dynoai.db", 3)
+    assert (lost.reason or "").startswith("1 runs in a database")
