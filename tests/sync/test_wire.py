@@ -125,7 +125,7 @@ def test_a_table_is_described_by_its_model() -> None:
 def test_a_column_that_cannot_replicate_is_refused_by_name() -> None:
     class Odd(Record):
         id = TextField(primary_key=True)
-        day = peewee.DateField()
+        day = peewee.TimeField()
 
     with pytest.raises(ConfigError, match="day"):
         describe([Odd])
