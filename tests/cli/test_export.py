@@ -209,8 +209,12 @@ def test_a_disk_that_is_full_leaves_no_half_of_a_file(
     before = sorted(os.listdir())
     limited = start_python(
         "import resource, sys; from dynostore.cli import main\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
-        "sys.exit(main(sys.argv[1:]))",
+        "limits = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))\n"
+        "code = main(sys.argv[1:])\n"
+        # What measures coverage writes more than that at the end.
+        "resource.setrlimit(resource.RLIMIT_FSIZE, limits)\n"
+        "sys.exit(code)",
         *("--json", "export", "--format", form, "-o", "out"),
     )
     out, err = limited.communicate(timeout=60)
