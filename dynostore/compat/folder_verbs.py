@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from dynostore import errors
-from dynostore.compat.folder_database import FolderDatabase, Shelf
+from dynostore.compat.folder_database import FolderDatabase
+from dynostore.compat.shelf import Shelf
 from dynostore.repositories.base import Page, Repository
 
 

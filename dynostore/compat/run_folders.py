@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from dynostore.compat.file_names import file_name
-from dynostore.compat.folder_database import FolderDatabase, Unit
+from dynostore.compat.folder_database import FolderDatabase
 from dynostore.compat.folder_verbs import FolderVerbs
+from dynostore.compat.shelf import Unit
 from dynostore.fields import time_text, utc_now
 from dynostore.ids import derived_id
 from dynostore.legacy.base import Unreadable
@@ -68,7 +69,7 @@ class _Memo:
 
 
 class RunShelf:
-    """A :class:`~dynostore.compat.folder_database.Shelf` of run directories."""
+    """A :class:`~dynostore.compat.shelf.Shelf` of run directories."""
 
     name = "runs"
     owners: Mapping[type[Record], str] = {Run: "id", RunFile: "run_id"}

@@ -20,8 +20,9 @@ from typing import Any
 
 from dynostore import errors
 from dynostore.compat.file_names import file_name
-from dynostore.compat.folder_database import FolderDatabase, Unit
+from dynostore.compat.folder_database import FolderDatabase
 from dynostore.compat.folder_verbs import FolderVerbs
+from dynostore.compat.shelf import Unit
 from dynostore.fields import time_text
 from dynostore.legacy.beside import OURS, Values, note_change, note_of, read_note, with_note
 from dynostore.legacy.source_json import parse_object
@@ -51,7 +52,7 @@ class _Memo:
 
 
 class StateShelf:
-    """A :class:`~dynostore.compat.folder_database.Shelf` of state files.
+    """A :class:`~dynostore.compat.shelf.Shelf` of state files.
 
     :ivar todolists: the todo list that each session's state names, by session.
     """

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from dynostore.compat.file_names import file_name
-from dynostore.compat.folder_database import FolderDatabase, Unit
+from dynostore.compat.folder_database import FolderDatabase
 from dynostore.compat.folder_verbs import FolderVerbs
+from dynostore.compat.shelf import Unit
 from dynostore.compat.taskforce_files import (
     StateFiles,
     StateShelf,
@@ -53,7 +54,7 @@ class _Memo:
 
 
 class TodoShelf:
-    """A :class:`~dynostore.compat.folder_database.Shelf` of todo lists.
+    """A :class:`~dynostore.compat.shelf.Shelf` of todo lists.
 
     :param states: the sessions that they may belong to.
     """
