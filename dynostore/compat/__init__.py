@@ -9,6 +9,7 @@ its URLs, which imports the module late; and let the contract suite of those fam
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -97,13 +98,13 @@ class _Elsewhere:
 
     def __init__(self, family: str, form: OldForm, held: Iterable[str]) -> None:
         self._message = f"{form.shown}: {form.title} hold {', '.join(held)} and no {family}"
+        # Into the database that the usual places name: it holds all families.
+        self._hint = f"dynostore import {shlex.quote(form.shown.removeprefix('dir:'))}"
 
     def __getattr__(self, verb: str) -> Any:
         if verb.startswith("_"):
             raise AttributeError(verb)
-        raise errors.NotHeld(
-            self._message, hint="use a database, and take this place over: dynostore import"
-        )
+        raise errors.NotHeld(self._message, hint=self._hint)
 
 
 def _scheme_of(url: str) -> str:
