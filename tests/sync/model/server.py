@@ -66,8 +66,7 @@ class Server:
 
     def raise_clock(self, least: int) -> None:
         """Make every later number greater than one."""
-        self.clock = max(self.clock, least)
-        self.take_clock()
+        self.clock = max(self.take_clock(), least)
 
     def apply(
         self,
