@@ -47,7 +47,8 @@ PARTS: dict[str, Part] = {
     ),
     "nodes": lambda d, s, o: nodes.all_at_once(d, s, o.nodes, o.rows // 200, o.rounds),
     "verify": lambda d, s, o: verify.compare(d, s, o.large, o.rounds),
-    "memory": lambda d, s, o: push.memory(d, s, (o.large // 10, o.large)),
+    # The smaller one is large enough to fill every cache, which has its limit.
+    "memory": lambda d, s, o: push.memory(d, s, (o.large // 4, o.large)),
     "latency": lambda d, s, o: push.far_away(d, s, _LATENCY_MS, rows=o.rows, rounds=o.rounds),
     "growing": lambda d, s, o: nodes.growing(d, s, _counts(o), _cells(o)),
 }
