@@ -186,7 +186,9 @@ class Store(Verbs):
         The user's own models are bound too, also where they have a database of their own.
         """
         every = (*models.ALL, *self.own.models)
-        with self.database.reading(), self.database.bind_ctx(every):
+        # Not by their references: models of others may refer to ours.
+        bound = self.database.bind_ctx(every, bind_refs=False, bind_backrefs=False)
+        with self.database.reading(), bound:
             yield self.database
 
     def check(self, *, full: bool = True) -> list[str]:

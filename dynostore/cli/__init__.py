@@ -7,6 +7,7 @@ when it is called, so it may import what it likes at the top.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -48,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141
 EXIT_BUG = 70
+_NO_ROOM = {"ENOSPC", "EDQUOT", "EFBIG", "EIO"}
 
 
 class LazyGroup(click.Group):
@@ -118,7 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\ninterrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as exc:
-        return _report(exc, as_json=session.json or "--json" in words)
+        code = _report(exc, as_json=session.json or "--json" in words)
+        _drop_unwritable()
+        return code
 
 
 def _invoke(words: list[str], session: Session) -> int:
@@ -133,6 +137,8 @@ def _invoke(words: list[str], session: Session) -> int:
 
 
 def _report(exc: Exception, *, as_json: bool) -> int:
+    if isinstance(exc, OSError) and exc.filename is None and _name_of(exc) in _NO_ROOM:
+        exc = errors.StoreUnwritable(f"stdout: {exc.strerror}")
     if isinstance(exc, errors.DynostoreError):
         print_error(exc.code, exc.message, exc.hint, as_json=as_json)
         return exc.exit_code
@@ -151,8 +157,20 @@ def _report(exc: Exception, *, as_json: bool) -> int:
     return EXIT_BUG
 
 
+def _name_of(exc: OSError) -> str | None:
+    return errno.errorcode.get(exc.errno or 0)
+
+
 def _lacks_command(exc: Exception) -> bool:
     return isinstance(exc, click.exceptions.NoArgsIsHelpError)
+
+
+def _drop_unwritable() -> None:
+    # What is still buffered for a full disk would raise again at exit, as code 120.
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _drop_output() -> None:

@@ -63,7 +63,7 @@ class FolderDatabase(MemoryDatabase):
     def put_up(self, shelves: Sequence[Shelf]) -> None:
         """Say what lies in the directory, owners of others first."""
         models = [model for shelf in shelves for model in shelf.owners]
-        with super().reading(), self.bind_ctx(models):
+        with super().reading(), self.bind_ctx(models, bind_refs=False, bind_backrefs=False):
             self.create_tables(models)
             self._run("CREATE TABLE changed (shelf TEXT, owner TEXT, part TEXT)")
             for shelf in shelves:

@@ -53,7 +53,7 @@ class RedisMirror(MemoryDatabase):
         self.families: dict[str, Any] = {}
         self._work: _Work | None = None
         self._rows = Repository(self)
-        with super().reading(), super().bind_ctx([*NOUNS]):
+        with super().reading(), super().bind_ctx([*NOUNS], bind_refs=False, bind_backrefs=False):
             self.create_tables([*NOUNS])
             self._run("CREATE TABLE changed (name TEXT, owner TEXT)")
             for model in NOUNS:

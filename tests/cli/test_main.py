@@ -298,3 +298,16 @@ def test_the_shell_can_complete(program: Callable[..., Any]) -> None:
         _DYNOSTORE_COMPLETE="bash_complete", COMP_WORDS="dynostore runs li", COMP_CWORD="2"
     )
     assert (done.code, done.out) == (0, "plain,list\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a disk that is always full")
+@pytest.mark.parametrize("words", [["runs", "list"], ["--json", "runs", "list"]])
+def test_a_disk_that_is_full_of_output_is_an_error_and_no_bug(
+    workplace: Path, three_runs: list[str], words: list[str]
+) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "dynostore", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "stdout: No space left on device" in done.stderr
+    assert "traceback" not in done.stderr.lower()

@@ -36,7 +36,7 @@ def test_without_the_archive_a_loser_is_lost(
     pair: Any, remote: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = pair
-    monkeypatch.setattr(statements, "_archive", lambda *_: "NULL;")
+    monkeypatch.setattr(statements, "_archive", lambda *_, **__: "NULL;")
     one.store.runs.update("a", source="one")
     two.store.runs.update("a", source="two")
     one.sync()

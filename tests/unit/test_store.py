@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import peewee
 import pytest
 
 import dynostore
@@ -239,3 +240,19 @@ def test_a_failed_open_leaves_no_connection(tmp_path: Path) -> None:
     gc.collect()
     assert len(connections.databases) <= before
     assert list(tmp_path.glob("*-*")) == []
+
+
+def test_binding_leaves_models_alone_that_refer_to_ours_and_are_another_databases(
+    store: Store,
+) -> None:
+    theirs = peewee.SqliteDatabase(":memory:")
+
+    class Note(peewee.Model):
+        run = peewee.ForeignKeyField(Run)
+
+        class Meta:
+            database = theirs
+
+    with store.bound():
+        assert Note._meta.database is theirs
+    assert Note._meta.database is theirs
