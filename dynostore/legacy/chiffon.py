@@ -105,6 +105,7 @@ class _TreeReader:
         self._files: dict[Form, list[str]] = {"audit": [], "report": [], "queued": []}
         self._strays: list[str] = []
         self._audits: dict[str, str] = {}
+        self._taken: dict[str, TaskFile] = {}
         self._joined: set[str] = set()
 
     def read(self, files: list[str] | None) -> Iterator[SourceRecord | Finding]:
@@ -117,11 +118,11 @@ class _TreeReader:
                 yield found
             else:
                 self._sort_in(found)
-        # A task of the database has its audit record beside it, which is no task of its own then.
-        for path in self._files["audit"] if self._databases else ():
-            own = as_uuid(os.path.splitext(os.path.basename(path))[0])
-            if own is not None:
-                self._audits.setdefault(own, path)
+        # A task that lies here too has its audit record beside it, which is then none of its own.
+        if self._databases or self._files["queued"]:
+            for path in self._files["audit"]:
+                if (key := self._audited(path)) is not None:
+                    self._audits.setdefault(key, path)
         for path in self._databases:
             yield from self._database(path)
         yield from self._task_files()
@@ -135,6 +136,13 @@ class _TreeReader:
             self._databases[path] = None
         else:
             self._strays.append(path)
+
+    def _audited(self, path: str) -> str | None:
+        """Give the key of the task that an audit record speaks of."""
+        try:
+            return READERS["audit"](read_task_file(path, self._tree.relative(path))).key
+        except Unreadable:
+            return as_uuid(os.path.splitext(os.path.basename(path))[0])
 
     def _database(self, path: str) -> Iterator[SourceRecord | Finding]:
         relative = self._tree.relative(path)
@@ -173,11 +181,13 @@ class _TreeReader:
                 task.content_hash = hashlib.sha256(both).hexdigest()
                 task.files += 1
                 task.members = (task.place, place)
+                self._taken[task.key] = file
         yield task
 
     def _task_files(self) -> Iterator[SourceRecord | Finding]:
-        taken: dict[str, TaskFile] = {}
-        for form, places in self._files.items():
+        forms: tuple[Form, ...] = ("queued", "report", "audit")
+        for form in forms:
+            places = self._files[form]
             for place in sorted(places, key=queue_order) if form == "queued" else places:
                 if place in self._joined:
                     continue
@@ -188,8 +198,13 @@ class _TreeReader:
                 except Unreadable as exc:
                     yield Finding(path, "invalid", str(exc), is_record=True)
                     continue
-                first = taken.setdefault(record.key, file) if form == "queued" else file
-                yield record if first is file else _copy(file, first)
+                first = self._taken.setdefault(record.key, file)
+                if first is not file:
+                    yield _copy(file, first)
+                elif form == "audit":
+                    yield record
+                else:
+                    yield from self._with_audit(record)
 
     def _stray(self, path: str) -> Finding:
         relative = self._tree.relative(path)
@@ -201,7 +216,7 @@ class _TreeReader:
 
 
 def _copy(file: TaskFile, taken: TaskFile) -> Finding:
-    """Speak of a file whose task was taken from a directory that says more of it."""
+    """Speak of a file whose task was taken from a file that says more of it."""
     if file.document == taken.document:
         return Finding(file.path, "skipped", f"the same task as {taken.path}, which was taken")
     reason = f"has the id and the goal of {taken.path}, which was taken, and differs from it"

@@ -184,6 +184,23 @@ def test_an_audit_record_beside_its_database_is_a_part_of_the_task(
     assert import_from(chiffon.path.parent, target, kind="chiffon").records.updated == 1
 
 
+def test_an_audit_record_of_a_task_in_the_queue_is_a_part_of_it_in_a_dry_run_too(
+    tree: Any, target: Store
+) -> None:
+    tree.write(f"tasks/queue/p/{KEY}.yml", b"goal: Deploy\n")
+    tree.write(".audit/tasks/by-another-name.json", audit())
+    foretold = import_from(tree.root, target, kind="chiffon", dry_run=True)
+    report = import_from(tree.root, target, kind="chiffon")
+    assert foretold.records == report.records
+    assert (report.records.created, report.records.found, report.files.created) == (1, 1, 2)
+    task = target.tasks.get(KEY)
+    assert (task.request_text, task.status, task.metadata["audit"]) == (
+        "Deploy",
+        "pending",
+        audit(),
+    )
+
+
 def test_an_audit_record_adds_to_the_task_that_its_database_gave(
     tree: Any, chiffon: Any, target: Store, tmp_path: Path
 ) -> None:
