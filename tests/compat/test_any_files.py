@@ -60,7 +60,9 @@ def spoiled(documents: st.SearchStrategy[Any]) -> st.SearchStrategy[bytes]:
     return st.one_of(whole, whole, whole, whole.map(lambda data: data[: len(data) // 2]))
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(first=spoiled(runs), second=spoiled(runs), note=st.none() | spoiled(notes))
 def test_any_state_file_is_a_run_or_is_named(
     first: bytes, second: bytes, note: bytes | None
@@ -95,7 +97,9 @@ def test_any_state_file_is_a_run_or_is_named(
                 assert stages == {"seen"}
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 @given(state=spoiled(states), todo=spoiled(todos), note=st.none() | spoiled(notes))
 def test_any_taskforce_file_is_a_record_or_is_named(
     state: bytes, todo: bytes, note: bytes | None
