@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dynostore import errors
+from dynostore.durable import flush_directory
 
 _BUFFER_BYTES = 1024 * 1024
 
@@ -51,7 +52,7 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
             with contextlib.suppress(OSError):
                 os.unlink(name)
             raise
-        _flush_directory(place.parent)
+        flush_directory(place.parent)
 
 
 @contextlib.contextmanager
@@ -79,10 +80,10 @@ def whole_directory(path: Path, *, replace: bool) -> Iterator[Path]:
                     os.replace(file, place / file.name)
             else:
                 os.replace(temporary, place)
-            _flush_directory(place)
+            flush_directory(place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        _flush_directory(place.parent)
+        flush_directory(place.parent)
 
 
 @contextlib.contextmanager
@@ -118,13 +119,3 @@ def _writable(shown: Path | str) -> Iterator[None]:
 
 def _is_special(place: Path) -> bool:
     return place.exists() and not place.is_file() and not place.is_dir()
-
-
-def _flush_directory(path: Path) -> None:
-    if os.name == "nt":  # which cannot open one
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

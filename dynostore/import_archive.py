@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dynostore import errors
+from dynostore.durable import flush_directory
 from dynostore.import_ledger import opened_ledger
 from dynostore.import_plan import ImportItem
 from dynostore.import_report import ImportReport, Remark
@@ -199,7 +200,7 @@ class _File:
         os.utime(part, ns=(status.st_atime_ns, status.st_mtime_ns))
         os.chmod(part, status.st_mode & 0o777)
         os.replace(part, self.copy)
-        _sync_directory(os.path.dirname(self.copy))
+        flush_directory(os.path.dirname(self.copy))
 
 
 @dataclasses.dataclass
@@ -260,7 +261,7 @@ class _Unit:
             if file.is_as_it_was() and os.path.exists(file.copy):
                 os.unlink(file.path)
         for directory in {os.path.dirname(file.path) for file in self.files}:
-            _sync_directory(directory)
+            flush_directory(directory)
 
 
 def _relocated(store: Store, run_id: str, copies: dict[str, str]) -> Iterator[Any]:
@@ -389,15 +390,4 @@ def _write_durably(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(part, path)
-    _sync_directory(str(path.parent))
-
-
-def _sync_directory(path: str) -> None:
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:  # where a directory cannot be opened, it cannot be made durable either
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    flush_directory(path.parent)

@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dynostore import errors
+from dynostore.durable import flush_directory
 from dynostore.legacy.beside import OURS
 
 _NEW = "new"
@@ -120,7 +121,7 @@ class FileJournal:
                 # In it, the change is decided: whoever finds it here makes it.
                 text = json.dumps([dataclasses.astuple(move) for move in moves])
                 os.replace(self._ours / _NEW / self._new_file(text.encode()), self._journal)
-                _flush_directory(self._ours)
+                flush_directory(self._ours)
             self._make(moves)
             if len(moves) > 1:
                 self._journal.unlink()
@@ -159,7 +160,7 @@ class FileJournal:
             changed |= {place.parent, place.parent.parent}
         for directory in changed:
             if directory.is_dir():
-                _flush_directory(directory)
+                flush_directory(directory)
 
     def _finish(self) -> None:
         """Make the change that a program had decided when it died; else clear what it left."""
@@ -186,13 +187,3 @@ class FileJournal:
             return hashlib.sha256((self.root / name).read_bytes()).hexdigest()
         except (FileNotFoundError, NotADirectoryError):
             return None
-
-
-def _flush_directory(path: Path) -> None:
-    if os.name == "nt":  # which cannot open one
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
