@@ -28,6 +28,7 @@ from dynostore.legacy.chiffon_files import (
     read_task_file,
 )
 from dynostore.legacy.chiffon_tables import TaskTables, is_chiffon
+from dynostore.legacy.source_database import holds_tables, read_database
 from dynostore.legacy.source_postgres import opened_postgres
 from dynostore.legacy.source_sqlite import is_sqlite, opened_sqlite, stray_reason
 from dynostore.legacy.source_tree import SourceTree
@@ -87,13 +88,7 @@ def _is_ours(path: str) -> bool:
         return has_marks(path, form)
     if form_within(path) is not None:
         return True
-    if not is_sqlite(path):
-        return False
-    try:
-        with opened_sqlite(path) as database:
-            return is_chiffon(database.tables)
-    except Unreadable:
-        return False
+    return is_sqlite(path) and holds_tables(path, is_chiffon)
 
 
 class _TreeReader:
@@ -145,25 +140,18 @@ class _TreeReader:
             return as_uuid(os.path.splitext(os.path.basename(path))[0])
 
     def _database(self, path: str) -> Iterator[SourceRecord | Finding]:
-        relative = self._tree.relative(path)
-        try:
-            with opened_sqlite(path) as source:
-                if not is_chiffon(source.tables):
-                    yield Finding(relative, "skipped", "a database without Chiffon's tables")
-                    return
-                files = 1
-                for found in TaskTables(source, relative, path).read():
-                    if isinstance(found, SourceRecord):
-                        found.files, files = files, 0
-                        yield from self._with_audit(found)
-                    else:
-                        yield found
-                if files:
-                    yield Finding(relative, "skipped", "a database of Chiffon without tasks")
-                for reason in source.doubts():
-                    yield Finding(relative, "invalid", reason, files=0)
-        except Unreadable as exc:
-            yield Finding(relative, "invalid", str(exc))
+        for found in read_database(
+            path,
+            self._tree.relative(path),
+            is_chiffon,
+            TaskTables,
+            tool="Chiffon",
+            nouns="tasks",
+        ):
+            if isinstance(found, SourceRecord):
+                yield from self._with_audit(found)
+            else:
+                yield found
 
     def _with_audit(self, task: SourceRecord) -> Iterator[SourceRecord | Finding]:
         place = self._audits.get(task.key)

@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator
 
 from dynostore.errors import SourceNotFound
-from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
+from dynostore.legacy.base import Finding, ReadOptions, SourceRecord
 from dynostore.legacy.haia_tables import ConversationTables, is_haia
 from dynostore.legacy.haia_transcripts import (
     TranscriptReader,
     is_named_like_one,
     may_be_transcript,
 )
+from dynostore.legacy.source_database import holds_tables, read_database
 from dynostore.legacy.source_sqlite import SIDECARS, is_sqlite, opened_sqlite, stray_reason
 from dynostore.legacy.source_tree import SourceTree
 from dynostore.urls import mask
@@ -57,7 +58,14 @@ class HaiaReader:
                 yield path
             elif is_sqlite(path):
                 databases.add(path)
-                yield from _database(path, tree.relative(path))
+                yield from read_database(
+                    path,
+                    tree.relative(path),
+                    is_haia,
+                    ConversationTables,
+                    tool="Haia",
+                    nouns="conversations",
+                )
             elif is_named_like_one(path) or may_be_transcript(path):
                 yield from transcripts.read(path, tree.relative(path))
             elif path.endswith(tuple(SIDECARS)):
@@ -71,30 +79,7 @@ class HaiaReader:
 def _is_ours(path: str) -> bool:
     if not is_sqlite(path):
         return is_named_like_one(path) or may_be_transcript(path)
-    try:
-        with opened_sqlite(path) as database:
-            return is_haia(database.tables)
-    except Unreadable:
-        return False
-
-
-def _database(path: str, relative: str) -> Iterator[SourceRecord | Finding]:
-    try:
-        with opened_sqlite(path) as source:
-            if not is_haia(source.tables):
-                yield Finding(relative, "skipped", "a database without Haia's tables")
-                return
-            files = 1
-            for found in ConversationTables(source, relative, path).read():
-                if isinstance(found, SourceRecord):
-                    found.files, files = files, 0
-                yield found
-            if files:
-                yield Finding(relative, "skipped", "a database of Haia without conversations")
-            for reason in source.doubts():
-                yield Finding(relative, "invalid", reason, files=0)
-    except Unreadable as exc:
-        yield Finding(relative, "invalid", str(exc))
+    return holds_tables(path, is_haia)
 
 
 def _stray(path: str, tree: SourceTree, databases: set[str]) -> Finding:
