@@ -30,6 +30,10 @@ from dynostore.store import Store
 
 _numbers = itertools.count(1)
 _KILLED = 99
+
+Arm = Callable[[int, Callable[[], object]], object]
+"""Makes this process call a function at the step of this number."""
+
 _FOREIGN_VARIABLES = ("DYNOSTORE_", "DATABASE_URL", "POSTGRES_", "PG")
 _OUR_VARIABLES = ("DYNOSTORE_TEST_POSTGRES", "PGSERVER_POSTGRES_VERSION")
 
@@ -384,14 +388,14 @@ def start_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
-def _act_and_die(number: int, act: Callable[[], object]) -> None:
-    """Run ``act`` and leave the process before its SQLite statement of this number."""
+def _die_at_statement(number: int, die: Callable[[], object]) -> None:
+    """Let this process die before its SQLite statement of this number."""
     connect = sqlite3.connect
     statements = itertools.count(1)
 
     def die_in_time(statement: str) -> None:
         if next(statements) == number:
-            os._exit(_KILLED)
+            die()
 
     def connect_traced(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         connection: sqlite3.Connection = connect(*args, **kwargs)
@@ -399,7 +403,11 @@ def _act_and_die(number: int, act: Callable[[], object]) -> None:
         return connection
 
     sqlite3.connect = connect_traced  # type: ignore[assignment]  # not all of its overloads
+
+
+def _act_in_child(number: int, arm: Arm, act: Callable[[], object]) -> None:
     try:
+        arm(number, lambda: os._exit(_KILLED))
         act()
         os._exit(0)
     except BaseException:
@@ -408,25 +416,37 @@ def _act_and_die(number: int, act: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def killed_at() -> Callable[[int, Callable[[], object]], bool]:
-    """Give ``killed_at(number, act)``, which kills a child of this process in the middle of it.
+def kill_child() -> Callable[[int, Arm, Callable[[], object]], bool]:
+    """Give ``kill_child(number, arm, act)``, which runs ``act`` in a child of this process.
 
-    The child dies, without any clean-up, just before its SQLite statement of this number, counted
-    from 1 over all its connections. The result is False when it came to the end before that.
+    ``arm`` is called in the child first, with the number and a function that ends it without any
+    clean-up. The result tells whether that was called; False: ``act`` came to its end.
     """
     if not hasattr(os, "fork"):
         pytest.skip("this system does not fork")
 
-    def run(number: int, act: Callable[[], object]) -> bool:
+    def run(number: int, arm: Arm, act: Callable[[], object]) -> bool:
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
-            _act_and_die(number, act)
+            _act_in_child(number, arm, act)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         assert code in (0, _KILLED), "the child failed; see its output"
         return code == _KILLED
 
     return run
+
+
+@pytest.fixture
+def killed_at(
+    kill_child: Callable[[int, Arm, Callable[[], object]], bool],
+) -> Callable[[int, Callable[[], object]], bool]:
+    """Give ``killed_at(number, act)``, which kills a child of this process in the middle of it.
+
+    The child dies, without any clean-up, just before its SQLite statement of this number, counted
+    from 1 over all its connections. The result is False when it came to the end before that.
+    """
+    return lambda number, act: kill_child(number, _die_at_statement, act)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

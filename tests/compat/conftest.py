@@ -9,15 +9,11 @@ import datetime as dt
 import itertools
 import json
 import os
-import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-_KILLED = 99
 
 
 class RunManager:
@@ -111,44 +107,29 @@ def old_states(tmp_path: Path) -> StateManager:
     return StateManager(tmp_path / ".taskforce")
 
 
-def _act_and_die(number: int, act: Callable[[], object]) -> None:
+def _die_at_change(number: int, die: Callable[[], object]) -> None:
+    """Let this process die before its change of the file system of this number."""
     steps = itertools.count(1)
 
     def counted(call: Callable[..., Any]) -> Callable[..., Any]:
         def step(*args: Any, **kwargs: Any) -> Any:
             if next(steps) == number:
-                os._exit(_KILLED)
+                die()
             return call(*args, **kwargs)
 
         return step
 
     for name in ("replace", "fsync", "unlink", "rmdir", "mkdir"):
         setattr(os, name, counted(getattr(os, name)))
-    try:
-        act()
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
 
 
 @pytest.fixture
-def killed_before() -> Callable[[int, Callable[[], object]], bool]:
+def killed_before(
+    kill_child: Callable[..., bool],
+) -> Callable[[int, Callable[[], object]], bool]:
     """Give ``killed_before(number, act)``, which kills a child in the middle of it.
 
     The child dies before its change of the file system of this number; the result is False when it
     came to the end before that.
     """
-    if not hasattr(os, "fork"):
-        pytest.skip("this system does not fork")
-
-    def run(number: int, act: Callable[[], object]) -> bool:
-        sys.stdout.flush()
-        pid = os.fork()
-        if pid == 0:
-            _act_and_die(number, act)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        assert code in (0, _KILLED), "the child failed; see its output"
-        return code == _KILLED
-
-    return run
+    return lambda number, act: kill_child(number, _die_at_change, act)

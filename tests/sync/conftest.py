@@ -346,6 +346,20 @@ def shared_remote(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> It
     postgres.drop(name)
 
 
+@pytest.fixture(scope="module")
+def own_server(start_postgres: Any) -> Any:
+    """Give a server of these tests' own, which they may stop."""
+    return start_postgres()
+
+
+@pytest.fixture
+def own_remote(own_server: Any, shared_remote: Any) -> Iterator[Any]:
+    """Give an empty database of that server."""
+    name = own_server.create()
+    yield type(shared_remote)(own_server.url_of(name))
+    own_server.drop(name)
+
+
 @pytest.fixture
 def remote(shared_remote: Remote) -> Remote:
     """Give a server that is set up and holds nothing; a database of its own would cost a second.

@@ -65,19 +65,6 @@ def _somebody_waits(remote: Any) -> bool:
 # -- a server that stops -------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def own_server(start_postgres: Any) -> Any:
-    """Give a server of these tests' own, which they may stop."""
-    return start_postgres()
-
-
-@pytest.fixture
-def own_remote(own_server: Any, shared_remote: Any) -> Iterator[Any]:
-    name = own_server.create()
-    yield type(shared_remote)(own_server.url_of(name))
-    own_server.drop(name)
-
-
 def test_a_server_that_crashes_and_comes_back_in_the_middle_of_a_push(
     own_server: Any, own_remote: Any, make_node: Any, check: Any
 ) -> None:

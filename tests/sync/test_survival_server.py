@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -15,19 +15,6 @@ from dynostore.sync.remote.session import Session
 from dynostore.sync.verify.run import verify
 
 Harm = Callable[[], object]
-
-
-@pytest.fixture(scope="module")
-def own_server(start_postgres: Any) -> Any:
-    """Give a server of these tests' own, which they may stop."""
-    return start_postgres()
-
-
-@pytest.fixture
-def own_remote(own_server: Any, shared_remote: Any) -> Iterator[Any]:
-    name = own_server.create()
-    yield type(shared_remote)(own_server.url_of(name))
-    own_server.drop(name)
 
 
 class _Interrupted(io.RawIOBase):
