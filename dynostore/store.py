@@ -186,10 +186,10 @@ class Store(Verbs):
         The user's own models are bound too, also where they have a database of their own.
         """
         every = (*models.ALL, *self.own.models)
+        db = self.database
         # Not by their references: models of others may refer to ours.
-        bound = self.database.bind_ctx(every, bind_refs=False, bind_backrefs=False)
-        with self.database.reading(), bound:
-            yield self.database
+        with db.reading(), db.bind_ctx(every, bind_refs=False, bind_backrefs=False):
+            yield db
 
     def check(self, *, full: bool = True) -> list[str]:
         """Look for damage and contradictions; an empty list means that none was found.

@@ -24,9 +24,14 @@ from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import pytest
+from hypothesis import settings
 
 from dynostore import models
 from dynostore.store import Store
+
+# The same examples in every run, however long they take; a test says how many.
+settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
+settings.load_profile("repeatable")
 
 _numbers = itertools.count(1)
 _KILLED = 99

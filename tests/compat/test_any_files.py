@@ -60,9 +60,7 @@ def spoiled(documents: st.SearchStrategy[Any]) -> st.SearchStrategy[bytes]:
     return st.one_of(whole, whole, whole, whole.map(lambda data: data[: len(data) // 2]))
 
 
-@settings(
-    max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(first=spoiled(runs), second=spoiled(runs), note=st.none() | spoiled(notes))
 def test_any_state_file_is_a_run_or_is_named(
     first: bytes, second: bytes, note: bytes | None
@@ -97,9 +95,7 @@ def test_any_state_file_is_a_run_or_is_named(
                 assert stages == {"seen"}
 
 
-@settings(
-    max_examples=10, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(state=spoiled(states), todo=spoiled(todos), note=st.none() | spoiled(notes))
 def test_any_taskforce_file_is_a_record_or_is_named(
     state: bytes, todo: bytes, note: bytes | None

@@ -181,7 +181,7 @@ def check_rows(some_tasks: list[dict[str, Any]], some_steps: list[dict[str, Any]
         assert account(path) == len(some_tasks) + len(some_steps)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(max_examples=25, suppress_health_check=[*HealthCheck])
 @given(st.lists(tasks, max_size=6), st.lists(steps, max_size=8))
 def test_every_row_is_a_record_or_explained(
     some_tasks: list[dict[str, Any]], some_steps: list[dict[str, Any]]
@@ -190,7 +190,7 @@ def test_every_row_is_a_record_or_explained(
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(max_examples=500, suppress_health_check=[*HealthCheck])
 @given(st.lists(tasks, max_size=8), st.lists(steps, max_size=12))
 def test_every_row_is_a_record_or_explained_at_length(
     some_tasks: list[dict[str, Any]], some_steps: list[dict[str, Any]]
@@ -227,7 +227,7 @@ def check_import(
         assert all(isinstance(item, SourceRecord | Finding) for item in found)
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(max_examples=12, suppress_health_check=[*HealthCheck])
 @given(trees(), st.lists(tasks, max_size=4), st.lists(steps, max_size=5))
 def test_any_tree_is_taken_over_or_explained(
     tree: dict[str, bytes], some_tasks: list[dict[str, Any]], some_steps: list[dict[str, Any]]
@@ -236,7 +236,7 @@ def test_any_tree_is_taken_over_or_explained(
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(max_examples=100, suppress_health_check=[*HealthCheck])
 @given(trees(), st.lists(tasks, max_size=5), st.lists(steps, max_size=8))
 def test_any_tree_is_taken_over_or_explained_at_length(
     tree: dict[str, bytes], some_tasks: list[dict[str, Any]], some_steps: list[dict[str, Any]]

@@ -111,7 +111,7 @@ def check_rows(rows: list[dict[str, Any]], said: list[dict[str, Any]]) -> None:
         assert talks + messages + lost == len(rows) + len(said)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(max_examples=30, suppress_health_check=[*HealthCheck])
 @given(st.lists(talks, max_size=5), st.lists(messages, max_size=8))
 def test_every_row_is_in_a_record_or_explained(
     rows: list[dict[str, Any]], said: list[dict[str, Any]]
@@ -120,7 +120,7 @@ def test_every_row_is_in_a_record_or_explained(
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(max_examples=500, suppress_health_check=[*HealthCheck])
 @given(st.lists(talks, max_size=6), st.lists(messages, max_size=12))
 def test_every_row_is_in_a_record_or_explained_at_length(
     rows: list[dict[str, Any]], said: list[dict[str, Any]]
@@ -149,7 +149,7 @@ def check_import(
         assert store.check() == []
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(max_examples=12, suppress_health_check=[*HealthCheck])
 @given(files(), st.lists(talks, max_size=3), st.lists(messages, max_size=5))
 def test_any_tree_is_taken_over_or_explained(
     tree: dict[str, bytes], rows: list[dict[str, Any]], said: list[dict[str, Any]]
@@ -158,7 +158,7 @@ def test_any_tree_is_taken_over_or_explained(
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(max_examples=100, suppress_health_check=[*HealthCheck])
 @given(files(), st.lists(talks, max_size=4), st.lists(messages, max_size=8))
 def test_any_tree_is_taken_over_or_explained_at_length(
     tree: dict[str, bytes], rows: list[dict[str, Any]], said: list[dict[str, Any]]

@@ -42,9 +42,6 @@ VALUES = st.recursive(
 )
 # Not shrunk: the keys of a failure are few enough to be read, and shrinking them takes minutes.
 repeatable = settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
     phases=[Phase.generate],
     suppress_health_check=list(HealthCheck),
 )

@@ -111,7 +111,7 @@ def sources_of(report: Any) -> dict[str, Any]:
     return document
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(first=trees(), second=trees())
 def test_any_tree_is_taken_over_or_explained(
     first: dict[str, bytes], second: dict[str, bytes]

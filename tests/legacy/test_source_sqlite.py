@@ -167,7 +167,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     return path, path.read_bytes()
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(max_examples=80, suppress_health_check=[*HealthCheck])
 @given(
     length=st.none() | st.integers(0, 30_000),
     flips=st.dictionaries(st.integers(0, 30_000), st.integers(0, 255), max_size=6),

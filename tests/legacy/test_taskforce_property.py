@@ -114,9 +114,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(tree=trees())
 def test_any_tree_is_accounted_for_and_gives_the_same_twice(
     empty_store: Path, tree: dict[str, bytes]

@@ -33,7 +33,7 @@ def blank_too(blank_url: str, request: pytest.FixtureRequest, tmp_path: Path) ->
 
 
 def from_models(db: Any, tables: tuple[Any, ...]) -> None:
-    with db.reading(), db.bind_ctx(tables):
+    with db.reading(), db.bind_ctx(tables, bind_refs=False, bind_backrefs=False):
         db.create_tables(tables)
 
 

@@ -54,7 +54,7 @@ class Sample(Record):
 EARLIEST = dt.datetime.min.replace(tzinfo=dt.UTC)
 LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 
-repeatable = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+repeatable = settings(max_examples=100)
 
 characters = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
 texts = st.text(characters)

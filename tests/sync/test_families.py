@@ -30,9 +30,6 @@ T0 = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 def repeatable(examples: int) -> settings:
     return settings(
         max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
         # A hundred and fifty columns: what is left after an hour of shrinking is no smaller.
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),

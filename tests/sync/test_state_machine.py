@@ -552,8 +552,7 @@ def _run(stage: Stage, seed: int, histories: int, *, shrink: bool = True) -> Non
     settings = hypothesis.settings(
         max_examples=histories,
         stateful_step_count=STEPS,
-        deadline=None,
-        database=None,
+        derandomize=False,  # the seed decides
         phases=(hypothesis.Phase.generate, *((hypothesis.Phase.shrink,) if shrink else ())),
         suppress_health_check=list(hypothesis.HealthCheck),
     )

@@ -16,9 +16,6 @@ from dynostore.models.runs import STATUSES, Run, RunFile
 
 repeatable = settings(
     max_examples=25,
-    deadline=None,
-    derandomize=True,
-    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 characters = st.characters(exclude_characters="\0", exclude_categories=["Cs"])

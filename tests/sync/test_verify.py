@@ -189,7 +189,7 @@ keys = st.binary(max_size=3).filter(lambda key: b"\0" not in key) | st.sampled_f
 )
 
 
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200)
 @given(
     ours=st.dictionaries(keys, st.integers(0, 1), max_size=12),
     theirs=st.dictionaries(keys, st.integers(0, 1), max_size=12),

@@ -26,7 +26,7 @@ from dynostore.sync.wire import (
     stored_values,
 )
 
-repeatable = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+repeatable = settings(max_examples=200)
 pieces = st.sampled_from(
     [b"a", b"\\", b"\\N", b"\t", b"\n", b"\r", b"\0", b"\xff", "é".encode(), b"", b"\\t", b"N"]
 )

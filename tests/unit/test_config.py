@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dynostore import config
 from dynostore.errors import ConfigError
 
-repeatable = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+repeatable = settings(max_examples=300)
 
 YAML = """
 default: desk

@@ -26,7 +26,7 @@ from dynostore.store import Store
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.UTC)
 KEY = "0197c2a0-0000-7000-8000-000000000001"
 GOOD = {"role": "user", "content": "x"}
-repeatable = settings(max_examples=300, deadline=None, derandomize=True, database=None)
+repeatable = settings(max_examples=300)
 
 RESPONSES: dict[type[Record], type[schemas.Response]] = {
     model: getattr(schemas, f"{model.__name__}Response") for model in models.ALL
