@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import itertools
 import os
 import sys
 import traceback
@@ -120,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\ninterrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as exc:
-        code = _report(exc, as_json=session.json or "--json" in words)
+        code = _report(exc, as_json=session.json_errors or _wants_json(words))
         _drop_unwritable()
         return code
 
@@ -134,6 +135,15 @@ def _invoke(words: list[str], session: Session) -> int:
     except click.exceptions.Exit as exc:
         return exc.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    """Tell what an option asks for that may stand behind the word that could not be read."""
+    pairs = {*itertools.pairwise(words)}
+    forms = ("json", "jsonl")
+    return "--json" in words or any(
+        ("--format", form) in pairs or f"--format={form}" in words for form in forms
+    )
 
 
 def _report(exc: Exception, *, as_json: bool) -> int:

@@ -1,20 +1,19 @@
-"""What goes to stdout and stderr, as JSON or for people.
+"""What goes to stdout and stderr, for programs or for people.
 
-JSON is escaped to ASCII, so that it is valid in whatever encoding the pipe has. The shapes are part
-of the interface: see ``docs/cli.md``.
+The shapes are part of the interface: see ``docs/cli.md``. To add a form: name it in ``FORMATS`` of
+``_session``, and write it in ``_rows`` where programs read it, in ``_tables`` where people do.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dynostore import errors
+from dynostore.cli._rows import json_text, print_csv
 
 if TYPE_CHECKING:
     from dynostore.cli._session import Session
@@ -39,33 +38,50 @@ def print_items(
     ok: bool = True,
     **more: Any,
 ) -> None:
-    """Print records: all their values as JSON, or the named columns as a table.
+    """Print records: all their values for a program, or the named columns as a table.
 
     Items are printed as they come, so that a list of any length takes flat memory.
 
     :param cursor: where the next page begins, if there is one.
     :param ok: whether the command will exit with 0.
-    :param more: further keys of the JSON object; an iterator is a list that is printed as it comes.
+    :param more: further keys of the JSON object, which other forms leave out; an iterator is a list
+        that is printed as it comes.
     """
-    if not session.json:
+    if session.format == "json":
+        _print_object(items, cursor, ok, more)
+        return
+    if session.format == "jsonl":
+        for item in items:
+            sys.stdout.write(json_text(item) + "\n")
+    elif session.format == "csv":
+        print_csv(items, [column.key for column in columns])
+    else:
         from dynostore.cli._tables import print_table
 
         print_table(items, columns, utc=utc)
-        if cursor is not None:
-            session.note(f"there are more: add --after {cursor}, or --limit 0 for all")
+    if cursor is None or session.quiet:
         return
-    sys.stdout.write(f'{{"ok": {_json(ok)}, "items": [')
+    if session.json_errors:
+        print(json_text({"next": cursor}), file=sys.stderr)
+    else:
+        session.note(f"there are more: add --after {cursor}, or --limit 0 for all")
+
+
+def _print_object(
+    items: Iterable[Mapping[str, Any]], cursor: str | None, ok: bool, more: Mapping[str, Any]
+) -> None:
+    sys.stdout.write(f'{{"ok": {json_text(ok)}, "items": [')
     for index, item in enumerate(items):
-        sys.stdout.write((", " if index else "") + _json(item))
-    sys.stdout.write(f'], "next": {_json(cursor)}')
+        sys.stdout.write((", " if index else "") + json_text(item))
+    sys.stdout.write(f'], "next": {json_text(cursor)}')
     for key, value in more.items():
         sys.stdout.write(f', "{key}": ')
         if not isinstance(value, Iterator):
-            sys.stdout.write(_json(value))
+            sys.stdout.write(json_text(value))
             continue
         sys.stdout.write("[")
         for index, item in enumerate(value):
-            sys.stdout.write((", " if index else "") + _json(item))
+            sys.stdout.write((", " if index else "") + json_text(item))
         sys.stdout.write("]")
     sys.stdout.write("}\n")
 
@@ -116,14 +132,18 @@ def print_item(
     utc: bool = False,
     ok: bool = True,
 ) -> None:
-    """Print one record: all of it as JSON; for people a text, or a line for each value.
+    """Print one record: all of it for a program; for people a text, or a line for each value.
 
     :param item: None is a record that does not exist yet: ``null``.
     :param fields: what people see, where that is not all of the item.
     :param ok: whether the command will exit with 0.
     """
-    if session.json:
-        print(_json({"ok": ok, "item": item}))
+    if session.format == "json":
+        print(json_text({"ok": ok, "item": item}))
+    elif session.format == "jsonl":
+        print(json_text(item))
+    elif session.format == "csv":
+        print_csv([] if item is None else [item])
     elif text is not None:
         print(text)
     else:
@@ -143,7 +163,7 @@ def print_error(
         error = {"code": code, "message": message, "hint": hint}
         if traceback:
             error["traceback"] = mask(traceback)
-        print(_json({"ok": False, "error": error}), file=sys.stderr)
+        print(json_text({"ok": False, "error": error}), file=sys.stderr)
         return
     if traceback:
         print(mask(traceback), end="", file=sys.stderr)
@@ -171,11 +191,11 @@ def _report_lines(content: Mapping[str, Any]) -> Iterator[str]:
         yield f'{separator}"{key}": '
         separator = ",\n  "
         if not isinstance(value, list | Iterator):
-            yield _json(value)
+            yield json_text(value)
             continue
         between = "[\n    "
         for item in value:
-            yield between + _json(item)
+            yield between + json_text(item)
             between = ",\n    "
         yield "[]" if between.startswith("[") else "\n  ]"
     yield "\n}\n"
@@ -218,15 +238,3 @@ def _count_and_rest(done: int, total: int | None, elapsed_s: float) -> tuple[str
     rate = done / elapsed_s
     left = "" if total is None or total < done else f"{round((total - done) / rate):,} s left"
     return f"{count}, {rate:,.0f}/s", left
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dt.datetime):
-        from dynostore.fields import time_text
-
-        return time_text(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")

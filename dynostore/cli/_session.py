@@ -11,7 +11,7 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,13 +26,17 @@ if TYPE_CHECKING:
     from dynostore.store import Store
 
 
+FORMATS = ("table", "json", "jsonl", "csv", "md")
+"""How results can be printed: the first and the last for people, the others for programs."""
+
+
 @dataclasses.dataclass
 class Session:
     """One call of the command: the global options as given.
 
     :ivar db: URL or path of the store; None means: look in the usual places.
     :ivar models: the module of the user's own models; None means: what the profile says.
-    :ivar json: results and errors as JSON.
+    :ivar format: how results are printed, one of :data:`FORMATS`.
     :ivar quiet: no notes on stderr, only errors.
     """
 
@@ -40,18 +44,28 @@ class Session:
     profile: str | None = None
     config: str | None = None
     models: str | None = None
-    json: bool = False
+    format: str = FORMATS[0]
     quiet: bool = False
     verbose: bool = False
 
+    @property
+    def json(self) -> bool:
+        """Whether a program reads the results: whole records, as JSON, its lines or CSV."""
+        return self.format in ("json", "jsonl", "csv")
+
+    @property
+    def json_errors(self) -> bool:
+        """Whether a program reads stderr too: one JSON object a line, and no notes."""
+        return self.format in ("json", "jsonl")
+
     def note(self, text: str) -> None:
         """Say something useful that is no data, on stderr, to people who want to hear it."""
-        if not self.quiet and not self.json:
+        if not self.quiet and not self.json_errors:
             print(text, file=sys.stderr)
 
     def warn(self, text: str) -> None:
         """Say on stderr what a person should change, whatever the options."""
-        if self.json:
+        if self.json_errors:
             print(json.dumps({"warning": text}), file=sys.stderr)
         else:
             print(f"warning: {text}", file=sys.stderr)
@@ -153,6 +167,11 @@ def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         setattr(ctx.ensure_object(Session), param.name, value)
 
 
+def _json(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Session).format = "json"
+
+
 def _log(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     _remember(ctx, param, value)
     if value:
@@ -181,7 +200,15 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
         _global(
             "--models", metavar="MODULE", help="Peewee models of your own, to sync.", hidden=hidden
         ),
-        _global("--json", is_flag=True, help="Print one JSON object; times in UTC.", hidden=hidden),
+        _global(
+            "--format",
+            type=click.Choice(FORMATS),
+            help="How to print results; a table by default.",
+            hidden=hidden,
+        ),
+        _global(
+            "--json", is_flag=True, help="The same as --format json.", hidden=hidden, callback=_json
+        ),
         _global("-q", "--quiet", is_flag=True, help="No notes, only errors.", hidden=hidden),
         _global(
             "-v",
@@ -194,12 +221,18 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
     ]
 
 
+def _missing(params: Iterable[click.Parameter]) -> Iterator[click.Parameter]:
+    """Give the global options whose names a command has no use of its own for."""
+    taken = {name for param in params for name in param.opts}
+    return (option for option in global_options(hidden=True) if not taken & {*option.opts})
+
+
 class Command(click.Command):
     """A command that also takes the global options after its name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += global_options(hidden=True)
+        self.params += _missing(self.params)
 
 
 class Group(click.Group):
@@ -209,4 +242,4 @@ class Group(click.Group):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += global_options(hidden=True)
+        self.params += _missing(self.params)

@@ -1,13 +1,18 @@
-"""Records as text for people: rich tables on a terminal, plain columns in a pipe."""
+"""Records as text for people: rich tables on a terminal, plain columns in a pipe, or Markdown."""
 
 from __future__ import annotations
 
 import datetime as dt
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import click
+
+from dynostore.cli._session import Session
 
 _CHUNK_ROWS = 500
 _GAP = "  "
@@ -46,13 +51,13 @@ class Column(NamedTuple):
 def print_table(
     items: Iterable[Mapping[str, Any]], columns: Sequence[Column], *, utc: bool = False
 ) -> None:
-    """Print a table as the rows come.
+    """Print a table as the rows come; as Markdown where the command was asked for it.
 
     On a terminal it is fitted to the width, if need be by leaving columns out. Elsewhere nothing is
     shortened, nothing coloured, and an empty value is ``-``, so that ``awk`` counts columns right.
     """
     iterator = iter(items)
-    draw = _draw if sys.stdout.isatty() else _write
+    draw = _write_markdown if _is_markdown() else _draw if sys.stdout.isatty() else _write
     first, widths = True, [len(column.title) for column in columns]
     while chunk := list(itertools.islice(iterator, _CHUNK_ROWS)):
         rows = [[as_text(item.get(column.key), utc) for column in columns] for item in chunk]
@@ -69,6 +74,11 @@ def print_table(
 
 def print_fields(item: Mapping[str, Any], *, utc: bool = False) -> None:
     """Print one record, a line for each value."""
+    if _is_markdown():
+        rows = [[name, as_text(value, utc)] for name, value in item.items()]
+        widths = [max([5, *(len(row[index]) for row in rows)]) for index in (0, 1)]
+        _write_markdown(rows, (Column("field"), Column("value")), widths, first=True)
+        return
     width = max(map(len, item), default=0)
     for name, value in item.items():
         print(f"{name:<{width}}{_GAP}{as_text(value, utc)}")
@@ -108,6 +118,37 @@ def _write(
             for cell, width, column in zip(row, widths, columns, strict=True)
         )
         print(_GAP.join(cells).rstrip())
+
+
+def _is_markdown() -> bool:
+    ctx = click.get_current_context(silent=True)
+    session = ctx.find_object(Session) if ctx else None
+    return session is not None and session.format == "md"
+
+
+def _write_markdown(
+    rows: list[list[str]], columns: Sequence[Column], widths: list[int], first: bool
+) -> None:
+    body = [[_in_markdown(cell) for cell in row] for row in rows]
+    widths = [max(3, width) for width in widths]
+    head = []
+    if first:
+        rules = [
+            "-" * (width - 1) + (":" if column.right else "-")
+            for width, column in zip(widths, columns, strict=True)
+        ]
+        head = [[column.title for column in columns], rules]
+    for row in head + body:
+        cells = (
+            f"{cell:>{width}}" if column.right else f"{cell:<{width}}"
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        )
+        print(f"| {' | '.join(cells)} |")
+
+
+def _in_markdown(text: str) -> str:
+    """Keep text from ending its cell, and from becoming emphasis, a link or HTML."""
+    return re.sub(r"[\\`*|<\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
 def _draw(rows: list[list[str]], columns: Sequence[Column], widths: list[int], first: bool) -> None:

@@ -149,7 +149,7 @@ class _Tour:
         """Run a command as it would be typed; any other exit code than these ends the tour."""
         command = shlex.join(["dynostore", *words])
         self.show(command)
-        inner = Session(json=self._session.json, quiet=True)
+        inner = Session(format="json" if self._session.json else "table", quiet=True)
         answer = io.StringIO()
         with (
             contextlib.redirect_stdout(answer if inner.json else sys.stdout),

@@ -102,7 +102,9 @@ def export(
     if with_files and form != "runs":
         raise click.UsageError("--with-files goes with --format runs")
     if path is None and session.json:
-        raise click.UsageError("--json needs --output: without it stdout is the data")
+        raise click.UsageError(
+            f"a summary as {session.format} needs --output: without it stdout is the data"
+        )
     with session.store() as store:
         selection = Selection((*tables, *_tables_of(family)), since, until, _keys(store, ids))
         if path is not None and _is_something(Path(path)):

@@ -40,7 +40,7 @@ def _ask(
     task_id: str | None = None,
 ) -> None:
     ctx = click.get_current_context()
-    if as_csv and (sql or session.json):
+    if as_csv and (sql or session.json_errors):
         raise click.UsageError("--csv goes neither with --sql nor with --json", ctx)
     if dialect and not sql:
         raise click.UsageError("--dialect goes with --sql", ctx)
@@ -51,7 +51,7 @@ def _ask(
         if task_id is not None:
             task_id = store.tasks.resolve(task_id)
         rows = answer(store, asked.name, days=days, task_id=task_id)
-    if as_csv:
+    if as_csv or (session.format == "csv"):
         _write_csv(asked, rows)
     elif session.json:
         print_items(session, rows, (), report=asked.name, title=asked.title)
