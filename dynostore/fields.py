@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import json
+import marshal
 import math
 import re
 import sys
@@ -18,6 +19,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import orjson
 import peewee
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -25,6 +27,9 @@ _LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+# How marshal writes a float that JSON has no word for: its type, with or without the flag of what
+# may be referred to, and eight bytes, the lowest first.
+_NOT_FINITE = re.compile(rb"[g\xe7].{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
 _NUMBER_AS_KEY = re.compile(r'"-?\d[\d.e+-]*":', re.ASCII)
 _STRING_OR_GREAT_FLOAT = re.compile(r'"(?:[^"\\]|\\.)*"|-?\d[\d.]*e\+\d+', re.DOTALL)
 
@@ -67,11 +72,32 @@ def json_text(value: Any) -> str:
     :raises ValueError: NaN or an infinity.
     :raises TypeError: something that JSON cannot say.
     """
+    return _plain_json_text(value) or _any_json_text(value)
+
+
+def _any_json_text(value: Any) -> str:
     text = _CANONICAL.encode(value)
+    return _STRING_OR_GREAT_FLOAT.sub(_without_exponent, text) if "e+" in text else text
+
+
+def _plain_json_text(value: Any) -> str | None:
+    """Give the text in a fifth of the time, or None where the standard library must be asked.
+
+    orjson writes what it knows as it likes: NaN as null, UUIDs and enumerations as text, very great
+    and very small floats its own way. marshal, which is as quick, refuses all but Python's plain
+    types, and shows each float's bytes.
+    """
+    try:
+        plain = marshal.dumps(value)
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    except (ValueError, TypeError, RecursionError):  # also a key that is no text
+        return None
     # One character first: found missing in a hundredth of the time, and nearly always missing.
-    if "+" not in text or "e+" not in text:
-        return text
-    return _STRING_OR_GREAT_FLOAT.sub(_without_exponent, text)
+    if (b"\x7f" in plain or b"\xff" in plain) and "null" in text and _NOT_FINITE.search(plain):
+        return None
+    if ("-" in text and "e-" in text) or ("+" in text and "e+" in text) or "0.0000" in text:
+        return None
+    return text
 
 
 def _without_exponent(match: re.Match[str]) -> str:
@@ -84,8 +110,16 @@ def storable_json(value: Any) -> str:
 
     :raises ValueError: NaN, NUL, a lone surrogate, a circle, too deep, or nothing that JSON knows.
     """
+    text = _plain_json_text(value) or _any_storable_json(value)
+    # In the text NUL is always escaped; an escaped backslash before "u0000" is no NUL.
+    if "\\" in text and "\\u0000" in text and re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
+        raise ValueError("contains \\u0000, which jsonb cannot hold")
+    return text
+
+
+def _any_storable_json(value: Any) -> str:
     try:
-        text = json_text(value)
+        text = _any_json_text(value)
         # Numbers as keys were sorted as numbers; whoever reads them finds text.
         if _NUMBER_AS_KEY.search(text):
             text = json_text(json.loads(text))
@@ -93,9 +127,6 @@ def storable_json(value: Any) -> str:
         raise ValueError("nested too deeply") from None
     except (TypeError, ValueError) as exc:  # NaN, a circle, a type that JSON does not have
         raise ValueError(f"not JSON: {exc}") from None
-    # In the text NUL is always escaped; an escaped backslash before "u0000" is no NUL.
-    if "\\" in text and "\\u0000" in text and re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
-        raise ValueError("contains \\u0000, which jsonb cannot hold")
     if not text.isascii() and _UNSTORABLE.search(text):
         raise ValueError("contains a lone surrogate, which jsonb cannot hold")
     return text
