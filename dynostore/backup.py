@@ -12,6 +12,9 @@ from pathlib import Path
 from dynostore import errors
 from dynostore.driver_errors import translated
 
+_OF_A_COPY = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
+"""Nobody sees the copy before it is whole and flushed; a journal would be half of the time."""
+
 
 def backup_file(source: Path, destination: Path) -> None:
     """Copy a SQLite file, WAL included, and check the copy before it gets its name.
@@ -21,34 +24,63 @@ def backup_file(source: Path, destination: Path) -> None:
 
     :raises StoreUnwritable: no room, the place cannot be written, or it is a file in use; nothing
         was left there.
+    :raises StoreLocked: another backup to the same place is being made.
     :raises StoreCorrupt: the source is damaged; nothing was left there.
     :raises IntegrityFailure: the copy is not equal or not sound; nothing was left there.
     """
     temporary = destination.with_name(destination.name + ".tmp")
     try:
-        _require_room(source, destination)
+        require_room(destination, bytes_of(source), "a backup")
         _refuse_in_use(source, destination)
-        _make_empty(temporary)
-        with (
-            translated(str(destination)),
-            _opened(source, "ro") as origin,
-            _opened(temporary, "rwc") as copy,
-        ):
-            origin.execute("BEGIN")
-            # BEGIN alone fixes nothing: the moment that is copied and compared begins here.
-            origin.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            origin.backup(copy, pages=-1)
-            copy.execute("PRAGMA journal_mode = DELETE")
-            _compare(origin, copy, destination)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, destination)
+        with _alone(temporary):
+            try:
+                _make_empty(temporary)
+                _copy(source, temporary, destination)
+                os.replace(temporary, destination)
+            finally:
+                _remove(temporary)
     except OSError as exc:
         if isinstance(exc, errors.DynostoreError):
             raise
         raise errors.StoreUnwritable(f"{destination}: {exc.strerror or exc}") from exc
+
+
+@contextlib.contextmanager
+def _alone(temporary: Path) -> Iterator[None]:
+    """Keep another backup out, which would give this one's name to its own unfinished copy."""
+    import filelock  # imported late: most opens make no backup
+
+    lock = filelock.FileLock(f"{temporary}.lock", timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except filelock.Timeout as exc:
+        raise errors.StoreLocked(
+            f"{temporary}: another backup to the same place is being made", hint="try again"
+        ) from exc
+    try:
+        yield
     finally:
-        _remove(temporary)
+        lock.release()
+        with contextlib.suppress(OSError):
+            os.unlink(f"{temporary}.lock")
+
+
+def _copy(source: Path, temporary: Path, destination: Path) -> None:
+    with (
+        translated(str(destination)),
+        _opened(source, "ro") as origin,
+        _opened(temporary, "rwc") as copy,
+    ):
+        for pragma in _OF_A_COPY:
+            copy.execute(f"PRAGMA {pragma}")
+        origin.execute("BEGIN")
+        # BEGIN alone fixes nothing: the moment that is copied and compared begins here.
+        origin.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        origin.backup(copy, pages=-1)
+        copy.execute("PRAGMA journal_mode = DELETE")
+        _compare(origin, copy, destination)
+    with open(temporary, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _make_empty(path: Path) -> None:
@@ -77,15 +109,27 @@ def _refuse_in_use(source: Path, destination: Path) -> None:
             )
 
 
-def _require_room(source: Path, destination: Path) -> None:
-    wal = source.with_name(source.name + "-wal")
-    needed = source.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
-    if not destination.parent.is_dir():
-        raise errors.StoreUnwritable(f"{destination}: its directory does not exist")
-    free = shutil.disk_usage(destination.parent).free
-    if free < needed:
+def bytes_of(path: Path) -> int:
+    """Give what a file takes up on the disk with its write-ahead log.
+
+    :raises OSError: there is no such file.
+    """
+    log = path.with_name(path.name + "-wal")
+    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+
+def require_room(path: Path, needed_bytes: int, purpose: str) -> None:
+    """Refuse what would not fit into a file's directory.
+
+    :param purpose: for the message: ``a backup``.
+    :raises StoreUnwritable: says how much is needed and how much is free.
+    """
+    if not path.parent.is_dir():
+        raise errors.StoreUnwritable(f"{path}: its directory does not exist")
+    free = shutil.disk_usage(path.parent).free
+    if free < needed_bytes:
         raise errors.StoreUnwritable(
-            f"{destination}: {needed:,} bytes needed for a backup, {free:,} free",
+            f"{path}: {needed_bytes:,} bytes needed for {purpose}, {free:,} free",
             hint="make room, or move the store to a larger disk",
         )
 

@@ -13,6 +13,7 @@ import peewee
 
 from dynostore import compat, config, database, errors, models
 from dynostore.backup import backup_file
+from dynostore.integrity import find_problems
 from dynostore.migrator import Migrator
 from dynostore.own_models import OwnModels
 from dynostore.own_schema import OwnSchema
@@ -196,27 +197,11 @@ class Store(Verbs):
 
         Reads everything: seconds on a large file.
 
-        :param full: False: skip the comparison of indexes with their tables.
+        :param full: False: skip the comparison of indexes with what they index.
         """
         if compat.is_compat(self.place.url):
             return list(self.database.check())
-        with self.database.reading():
-            problems = [
-                f"migration {step.name} is pending"
-                for step in self.migrator.status()
-                if step.applied_at is None
-            ]
-            if self.database.dialect == "sqlite":
-                problems += self._check_sqlite(full)
-        return problems
-
-    def _check_sqlite(self, full: bool) -> list[str]:
-        execute = self.database.execute_sql
-        pragma = "integrity_check" if full else "quick_check"
-        problems = [str(row[0]) for row in execute(f"PRAGMA {pragma}") if row[0] != "ok"]
-        for table, rowid, parent, _ in execute("PRAGMA foreign_key_check"):
-            problems.append(f"{table}: row {rowid} refers to a missing row of {parent}")
-        return problems
+        return find_problems(self.database, full=full)
 
     def backup(self, path: str | os.PathLike[str]) -> Path:
         """Copy the file while others write; the copy is checked before it gets its name.

@@ -1,4 +1,4 @@
-"""``dynostore db``: the schema's version, and how to move it."""
+"""``dynostore db``: the schema's version and how to move it; where the care of the file hangs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dynostore.cli._options import assured, examples, in_utc, require_consent
 from dynostore.cli._output import print_item, print_items
 from dynostore.cli._session import Group, Session
 from dynostore.cli._tables import Column
+from dynostore.cli.db_care import backup, check, restore, vacuum
 from dynostore.config import is_postgres
 from dynostore.migration_runner import offline_sql
 from dynostore.migrator import Step, directory, step_names
@@ -27,10 +28,14 @@ def _step_number(text: str) -> int:
 
 @click.group(cls=Group)
 def db() -> None:
-    """See and change the schema's version.
+    """See and change the schema's version; check, copy and tidy the file.
 
     A SQLite file is upgraded when it is opened; a Postgres database only by "db upgrade".
     """
+
+
+for _command in (check, backup, restore, vacuum):
+    db.add_command(_command)
 
 
 @db.command(
