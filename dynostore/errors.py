@@ -51,6 +51,13 @@ class MissingExtra(DynostoreError, ImportError):
     exit_code = 2
 
 
+class InvalidQuery(DynostoreError, ValueError):
+    """SQL that is not answered: it has a mistake, or does not only read."""
+
+    code = "invalid_query"
+    exit_code = 2
+
+
 class NotHeld(DynostoreError, NotImplementedError):
     """A store in an older tool's form has no place for this."""
 

@@ -43,7 +43,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Send what changed to the shared Postgres, or bring what changed there.",
     ),
     "report": ("report:report", "Answer a question about the records."),
-    "db": ("db:db", "See and change the schema's version; check, back up, restore, vacuum."),
+    "query": ("query:query", "Ask the database in SQL; nothing is written."),
+    "db": ("db:db", "See and change the schema's version; check, copy and tidy the file."),
 }
 """The commands in the order of the help: module and function below ``dynostore.cli``, summary."""
 

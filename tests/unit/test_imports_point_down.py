@@ -37,6 +37,7 @@ LAYERS = (
         "dynostore.exporter",
         "dynostore.importer",
         "dynostore.prune",
+        "dynostore.query",
         "dynostore.reports",
         "dynostore.samples",
         "dynostore.schemas",
@@ -73,6 +74,9 @@ PARTS = {
     "dynostore.import_source": "dynostore.importer",
     "dynostore.import_verify": "dynostore.importer",
     "dynostore.import_writer": "dynostore.importer",
+    "dynostore.query_file": "dynostore.query",
+    "dynostore.query_server": "dynostore.query",
+    "dynostore.query_words": "dynostore.query",
 }
 # The readers know the records and nothing of the store that these will go to.
 NOT_BELOW = {
