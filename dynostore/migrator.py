@@ -83,6 +83,17 @@ class Migrator:
         steps += [Step(name, applied[name], known=False) for name in set(applied) - set(names)]
         return sorted(steps, key=lambda step: step.name)
 
+    def turn_on_log(self) -> None:
+        """Turn on the write-ahead log of a file of ours: a restored backup comes without it.
+
+        Nothing is written where the log is on, nor to a database that was opened read-only.
+
+        :raises StoreUnwritable: the file cannot be written to.
+        """
+        if not self._db.read_only and isinstance(self._db, SqliteFile):
+            with self._db.reading():
+                self._db.set_wal()
+
     def ensure(self, *, migrate: bool = True) -> list[str]:
         """Make the database fit for this program, and give the names of the steps it took.
 
@@ -98,10 +109,8 @@ class Migrator:
         self._refuse_newer(steps)
         pending = [step.name for step in steps if step.applied_at is None]
         if not pending:
-            if migrate and not self._db.read_only and isinstance(self._db, SqliteFile):
-                # A restored backup comes without the write-ahead log.
-                with self._db.reading():
-                    self._db.set_wal()
+            if migrate:
+                self.turn_on_log()
             return []
         empty = len(pending) == len(steps)
         if self._db.read_only or not migrate or (self._db.dialect == "postgres" and not empty):

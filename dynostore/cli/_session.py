@@ -119,13 +119,16 @@ class Session:
         if create:
             return Store.at(place, own=own, warm=False)
         try:
-            return Store.at(place, own=own, create=False, migrate=False, warm=False)
+            store = Store.at(place, own=own, create=False, migrate=False, warm=False)
         except errors.SchemaBehind as exc:
             if len(exc.data["pending"]) == len(step_names()) and "own" not in exc.data:
                 raise
             store = Store.at(place, own=own, create=False, warm=False)
             self.note(f"{place.shown}: upgraded ({', '.join(exc.data['pending'])})")
             return store
+        with contextlib.suppress(errors.StoreUnwritable):  # it can still be read
+            store.migrator.turn_on_log()
+        return store
 
     def _own(self, place: Place) -> OwnModels:
         """Give the user's own models, which the option or the profile names."""

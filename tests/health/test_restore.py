@@ -239,3 +239,13 @@ except errors.StoreUnwritable as exc:
     after = {p.name: p.read_bytes() for p in filled.parent.iterdir()}
     assert {n: c for n, c in after.items() if n in before} == before
     assert set(after) - set(before) <= {f"{saved.name}-wal", f"{saved.name}-shm"}
+
+
+def test_a_backup_in_a_stores_place_has_its_log_again_once_a_command_has_opened_it(
+    call: Call, filled: Path, saved: Path, postgres_url: str
+) -> None:
+    # Without the log a sync waits for its own snapshot, and every reader for the writer.
+    call("db", "restore", saved, "--yes")
+    assert call("sync", "--to", postgres_url).code == 0
+    with closing(sqlite3.connect(filled)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
