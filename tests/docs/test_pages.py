@@ -17,9 +17,12 @@ Walk = Callable[[Path], None]
 
 GUIDES = sorted(f"docs/{path.name}" for path in Path(__file__).parents[2].glob("docs/*.md"))
 PAGES = ["README.md", *GUIDES]
+LONG = {"docs/tutorial.md"}  # it starts a server of its own
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page in LONG)) for page in PAGES]
+)
 def test_every_block_of_a_page_can_be_run_one_after_the_other(
     page: str, root: Path, walk: Walk
 ) -> None:

@@ -19,7 +19,7 @@ from dynostore.cli import main
 
 _SETUP = Path(__file__).parents[3] / "setup.cfg"
 _SHELL = frozenset("|&;()$`*~")
-_CAPTURE = re.compile(r"(\w+)=\$\(dynostore (.*?)\)(?:\s+#.*)?")
+_CAPTURE = re.compile(r"(?:export )?(\w+)=\$\((.*?)\)(?:\s+#.*)?")
 _SECONDS = 60
 
 
@@ -45,12 +45,12 @@ def split_commands(text: str) -> Iterator[str]:
 
 def execute(line: str) -> Result:
     """Run a line as a shell would; only ``cd``, ``export`` and ``name=$(...)`` outlive it."""
-    if _CAPTURE.fullmatch(line) or line.startswith("dynostore"):
-        line = re.sub(r"\$(\w+)", lambda match: os.environ[match[1]], line)
     if capture := _CAPTURE.fullmatch(line):
-        result = _run_here(shlex.split(capture[2]))
+        result = execute(capture[2])
         os.environ[capture[1]] = result.seen.strip()
         return result
+    if line.startswith("dynostore"):
+        line = re.sub(r"\$(\w+)", lambda match: os.environ[match[1]], line)
     words = shlex.split(line, comments=True)
     if words[:1] == ["cd"]:
         os.chdir(words[1])

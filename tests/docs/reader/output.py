@@ -18,4 +18,6 @@ def _steady(text: str) -> str:
     text = re.sub(moment, "TIME", text)
     text = re.sub(r"\b\d+(\.\d+)? (ms|s)\b", "DURATION", text)
     lines = (re.sub(r"\s+", " ", line).strip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line)
+    text = "\n".join(line for line in lines if line)
+    # What a sync says of its speed.
+    return re.sub(r"[\d.]+ \d+$", "SPEED", text, flags=re.M) if " rows/s\n" in text else text
