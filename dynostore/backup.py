@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dynostore import errors
 from dynostore.driver_errors import translated
+from dynostore.sqlite_header import missing_bytes
 
 _OF_A_COPY = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
 """Nobody sees the copy before it is whole and flushed; a journal would be half of the time."""
@@ -30,6 +31,11 @@ def backup_file(source: Path, destination: Path) -> None:
     """
     temporary = destination.with_name(destination.name + ".tmp")
     try:
+        if missing := missing_bytes(source):
+            raise errors.StoreCorrupt(
+                f"{source}: was truncated: {missing:,} bytes of it are missing",
+                hint="dynostore db restore BACKUP",
+            )
         require_room(destination, bytes_of(source), "a backup")
         _refuse_in_use(source, destination)
         with _alone(temporary):

@@ -138,7 +138,8 @@ def _from_sqlite(exc: sqlite3.Error, shown: str) -> errors.DynostoreError:
         return errors.StoreUnwritable(f"{shown}: {exc}")
     if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":
         return errors.StoreCorrupt(
-            f"{shown}: {exc}", hint="restore a backup; the file was left as it is"
+            f"{shown}: {exc}",
+            hint="dynostore db restore BACKUP; what else is wrong: dynostore doctor",
         )
     return errors.DynostoreError(f"{shown}: {exc}")
 

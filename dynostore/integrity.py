@@ -10,9 +10,11 @@ from typing import Any
 import peewee
 
 from dynostore import errors, models
+from dynostore.database import MemoryDatabase
 from dynostore.driver_errors import original, translate
 from dynostore.migrator import Migrator
 from dynostore.sqlite_dependents import quoted
+from dynostore.sqlite_header import missing_bytes
 
 _FULL_TEXT = (
     "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -38,15 +40,21 @@ def find_problems(db: Any, *, full: bool = True) -> list[str]:
         steps = Migrator(db).status()
         problems = [f"migration {step.name} is pending" for step in steps if not step.applied_at]
         if db.dialect == "sqlite":
-            problems += _of_file(db, full)
+            problems += find_damage(db, full=full)
         elif full:
             problems += _orphans(db)
     return problems
 
 
-def _of_file(db: Any, full: bool) -> list[str]:
+def find_damage(db: Any, *, full: bool) -> list[str]:
+    """Say what is wrong with a SQLite file and the references in it, whatever its version.
+
+    :param full: as :func:`find_problems` takes it.
+    """
     pragma = "integrity_check" if full else "quick_check"
     problems: list[str] = []
+    if not isinstance(db, MemoryDatabase) and (missing := missing_bytes(db.path)):
+        problems.append(f"the file was truncated: {missing:,} bytes of it are missing")
     with _telling_damage(db, "the file cannot be read to its end", problems):
         for (line,) in db.execute_sql(f"PRAGMA {pragma}"):
             if line != "ok":

@@ -25,6 +25,7 @@ from dynostore.cli._session import Session, global_options
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("init:init", "Make the store."),
     "info": ("info:info", "Say where the store is and what it holds."),
+    "doctor": ("doctor:doctor", "Say what is wrong with the store, and what mends it."),
     "demo": ("demo:demo", "Show the main job on sample data, with a real Postgres."),
     "runs": ("runs:runs", "List, show, create, change and remove runs."),
     "tasks": ("tasks:tasks", "Record tasks, move them through their states, log their steps."),

@@ -114,7 +114,7 @@ class Session:
         from dynostore.store import Store
 
         place = self.place()
-        own = self._own(place)
+        own = self.own_models(place)
         # warm=False: connections opened ahead would be thrown away at once.
         if create:
             return Store.at(place, own=own, warm=False)
@@ -130,7 +130,7 @@ class Session:
             store.migrator.turn_on_log()
         return store
 
-    def _own(self, place: Place) -> OwnModels:
+    def own_models(self, place: Place) -> OwnModels:
         """Give the user's own models, which the option or the profile names."""
         from dynostore.own_models import OwnModels, load
 

@@ -86,21 +86,19 @@ def backup(session: Session, file: Path, yes: bool) -> None:
     upgraded.
     """
     from dynostore.backup import backup_file
-    from dynostore.restore import examine_backup
 
     store = _file_of(session, "backed up", "for Postgres: pg_dump; for a directory: cp -a")
     with session.migrator() as migrator:
-        migrator.status()  # refuses what is missing, damaged or somebody else's
+        steps = migrator.status()  # refuses what is missing, damaged or somebody else's
+    version = max((step.number for step in steps if step.applied_at), default=0)
+    if not version:
+        raise errors.NotOurs(f"{store}: holds no tables of dynostore")
     if file.exists():
         require_consent(session, f"{file}: would be replaced by the new backup", yes)
     backup_file(store, file)
-    contents = examine_backup(file)
-    item = {
-        "path": str(file),
-        "size_bytes": contents.size_bytes,
-        "schema_version": contents.schema_version,
-    }
-    print_item(session, item, text=f"{file}: {contents.size_bytes:,} bytes, checked")
+    size_bytes = file.stat().st_size
+    item = {"path": str(file), "size_bytes": size_bytes, "schema_version": version}
+    print_item(session, item, text=f"{file}: {size_bytes:,} bytes, checked")
 
 
 @click.command(

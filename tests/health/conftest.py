@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from dynostore import Store
 from dynostore.cli import main
 
 PAGE_BYTES = 4096
+_NOBODY = 65534
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,3 +107,59 @@ os._exit(0)
         assert path.with_name(path.name + "-wal").stat().st_size
 
     return leave
+
+
+@pytest.fixture
+def open_to_all() -> Iterator[Path]:
+    """Give a directory that every user of the machine may enter, which pytest's own are not."""
+    path = Path(tempfile.mkdtemp(prefix="dynostore-health-"))
+    path.chmod(0o755)
+    yield path
+    path.chmod(0o755)
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def call_unprivileged(call: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """Give what runs the command like ``call``, as a user whom permissions bind."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system does not fork")
+
+    def run(*words: object) -> Outcome:
+        call(*words)  # whatever is imported late is imported now: the other user may not read it
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                if os.geteuid() == 0:
+                    os.setgroups([])
+                    os.setegid(_NOBODY)
+                    os.seteuid(_NOBODY)
+                os.write(writer, json.dumps(dataclasses.astuple(call(*words))).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with open(reader, "rb") as answer:
+            content = answer.read()
+        os.waitpid(pid, 0)
+        assert content, "the child failed"
+        return Outcome(*json.loads(content))
+
+    return run
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Give the root of a file system of four megabytes."""
+    mount = shutil.which("mount")
+    where = tmp_path / "small"
+    where.mkdir()
+    if sys.platform != "linux" or os.geteuid() or mount is None:
+        pytest.skip("only root can mount a small disk")
+    done = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=4m", "tmpfs", where], capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+    yield where
+    subprocess.run(["umount", where], check=True)

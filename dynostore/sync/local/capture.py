@@ -11,6 +11,7 @@ import json
 import socket
 import sqlite3
 import uuid
+from collections.abc import Iterable
 
 from dynostore.sqlite_dependents import CAPTURE_PREFIX
 from dynostore.sync.local.changes import LocalFile
@@ -86,12 +87,7 @@ def install(local: LocalFile) -> None:
     """
     _add_later_columns(local)
     local.note_schema()
-    captured = _captured(local.writer) if _has_tables(local.writer) else {}
-    missing = [
-        t
-        for t in local.tables.values()
-        if captured.get(t.name) != (_triggers(t), _hash(_triggers(t)))
-    ]
+    missing = uncaptured(local.writer, local.tables.values())
     if not missing:
         return
     with local.writing() as writer:
@@ -105,6 +101,12 @@ def install(local: LocalFile) -> None:
         for table in missing:
             _capture(writer, table)
     local.note_schema()
+
+
+def uncaptured(connection: sqlite3.Connection, tables: Iterable[Table]) -> list[Table]:
+    """Give the tables whose changes nobody logs, or not as they should be; only reads."""
+    captured = _captured(connection) if _has_tables(connection) else {}
+    return [t for t in tables if captured.get(t.name) != (_triggers(t), _hash(_triggers(t)))]
 
 
 def _has_tables(writer: sqlite3.Connection) -> bool:

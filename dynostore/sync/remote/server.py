@@ -106,7 +106,7 @@ class Server(Session):
                 OwnSchema(self.database, self._own, migrator).ensure(upgrade=upgrade)
         if expected is None and not self.has_sync_schema():
             self._in_setup(self._create_sync_schema)
-        if self._unattached():
+        if self.unattached():
             self._in_setup(self._attach)
 
     def _bring_up_to_date(self, *, upgrade: bool) -> None:
@@ -214,7 +214,7 @@ class Server(Session):
             (str(uuid.uuid4()), secrets.randbits(63) or 1, PROTOCOL, __version__),
         )
 
-    def _unattached(self) -> list[Table]:
+    def unattached(self) -> list[Table]:
         """Give the tables whose sync columns or triggers are missing.
 
         A dump of one schema restores tables without the triggers of another's functions.
@@ -243,7 +243,7 @@ class Server(Session):
         ]
 
     def _attach(self) -> None:
-        for table in self._unattached():
+        for table in self.unattached():
             self.execute(
                 "SELECT dynostore_sync.attach(format('%%I.%%I', current_schema(), %s)::regclass,"
                 " %s)",
