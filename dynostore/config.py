@@ -32,6 +32,7 @@ __all__ = [
     "locate_remote",
     "mask",
     "postgres_parameters",
+    "profile_names",
     "sqlite_path",
     "user_config_dir",
 ]
@@ -191,6 +192,14 @@ def find_remote(
     if "remote" in chosen:
         return Place(chosen["remote"], f"profile in {profiles.path}", settings)
     return None
+
+
+def profile_names(config: str | os.PathLike[str] | None = None) -> list[str]:
+    """Give the names of the profiles that :func:`locate` would look at, as they stand there.
+
+    :raises ConfigError: a configuration file that cannot be used.
+    """
+    return list(_Profiles.read(config).profiles)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -118,6 +118,8 @@ class RunNotFound(NotFound):
     """No run with this id."""
 
     code = "run_not_found"
+    noun = "run"
+    found_by = "dynostore runs list"
 
 
 class RunFileNotFound(NotFound):

@@ -7,6 +7,7 @@ when it is called, so it may import what it likes at the top.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import itertools
@@ -14,6 +15,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import cast
 
 import click
 
@@ -46,6 +48,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report:report", "Answer a question about the records."),
     "query": ("query:query", "Ask the database in SQL; nothing is written."),
     "db": ("db:db", "See and change the schema's version; check, copy and tidy the file."),
+    "completion": (
+        "completion:completion",
+        "Print the script by which a shell completes this command.",
+    ),
 }
 """The commands in the order of the help: module and function below ``dynostore.cli``, summary."""
 
@@ -123,20 +129,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\ninterrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as exc:
-        code = _report(exc, as_json=session.json_errors or _wants_json(words))
+        code = _report(exc, session, words)
         _drop_unwritable()
         return code
 
 
 def _invoke(words: list[str], session: Session) -> int:
-    if "_DYNOSTORE_COMPLETE" in os.environ:
-        cli.main(prog_name="dynostore")  # answers the shell's completion, and exits
+    if instruction := os.environ.get("_DYNOSTORE_COMPLETE"):
+        return _complete(instruction, session)
     try:
         with cli.make_context("dynostore", words, obj=session) as ctx:
             result = cli.invoke(ctx)
     except click.exceptions.Exit as exc:
         return exc.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _complete(instruction: str, session: Session) -> int:
+    """Answer a shell that asks for completion, or say nothing: it is in the middle of a line."""
+    from click.shell_completion import shell_complete
+
+    with contextlib.suppress(Exception):
+        arguments = {"obj": session}
+        return shell_complete(cli, arguments, "dynostore", "_DYNOSTORE_COMPLETE", instruction)
+    return 1
 
 
 def _wants_json(words: Sequence[str]) -> bool:
@@ -148,20 +164,22 @@ def _wants_json(words: Sequence[str]) -> bool:
     )
 
 
-def _report(exc: Exception, *, as_json: bool) -> int:
+def _report(exc: Exception, session: Session, words: Sequence[str]) -> int:
+    as_json = session.json_errors or _wants_json(words)
     if isinstance(exc, OSError) and exc.filename is None and _name_of(exc) in _NO_ROOM:
         exc = errors.StoreUnwritable(f"stdout: {exc.strerror}")
     if isinstance(exc, errors.DynostoreError):
-        print_error(exc.code, exc.message, exc.hint, as_json=as_json)
+        from dynostore.cli._mistakes import near_id_hint
+
+        print_error(exc.code, exc.message, near_id_hint(session, exc), as_json=as_json)
         return exc.exit_code
     if isinstance(exc, click.exceptions.NoArgsIsHelpError) and not as_json:
         print(exc.format_message(), file=sys.stderr)
         return exc.exit_code
     if isinstance(exc, click.ClickException):
-        ctx = getattr(exc, "ctx", None)
-        hint = f"{ctx.command_path} --help" if ctx else "dynostore --help"
-        message = "no command is given" if _lacks_command(exc) else exc.format_message()
-        print_error("usage", message, hint, as_json=as_json)
+        from dynostore.cli._mistakes import explain
+
+        print_error("usage", *explain(exc, _path_of(words)), as_json=as_json)
         return exc.exit_code
     text = "".join(traceback.format_exception(exc))
     hint = f"this is a bug in dynostore {__version__}: please report it with the lines above"
@@ -169,12 +187,21 @@ def _report(exc: Exception, *, as_json: bool) -> int:
     return EXIT_BUG
 
 
+def _path_of(words: Sequence[str]) -> str:
+    """Give the command that the words name, as far as they do."""
+    path, command = "dynostore", cast("click.Group", cli)
+    for word in words:
+        found = command.get_command(click.Context(command), word)
+        if found is not None:
+            path = f"{path} {word}"
+            if not isinstance(found, click.Group):
+                break
+            command = found
+    return path
+
+
 def _name_of(exc: OSError) -> str | None:
     return errno.errorcode.get(exc.errno or 0)
-
-
-def _lacks_command(exc: Exception) -> bool:
-    return isinstance(exc, click.exceptions.NoArgsIsHelpError)
 
 
 def _drop_unwritable() -> None:

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +19,8 @@ import click
 from dynostore import errors
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from dynostore.config import Place
     from dynostore.database import StoreDatabase
     from dynostore.migrator import Migrator
@@ -162,6 +164,20 @@ class Session:
             yield Migrator(found)
 
 
+class _KnownText(click.types.StringParamType):
+    """Text that the shell completes from what is in the store."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Give what is known; never an error, which would be shown in the middle of a line."""
+        with contextlib.suppress(Exception):
+            from dynostore.cli.completion import known_values
+
+            return known_values(ctx, param, incomplete)
+        return []
+
+
 def _remember(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     if (
         param.name
@@ -177,7 +193,7 @@ def _json(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 def _log(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     _remember(ctx, param, value)
-    if value:
+    if value and not ctx.resilient_parsing:
         logger, handler = logging.getLogger("dynostore"), logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
         logger.setLevel(logging.DEBUG)
@@ -198,7 +214,13 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
     """
     return [
         _global("--db", metavar="URL", help="The store: a path or URL.", hidden=hidden),
-        _global("--profile", metavar="NAME", help="A profile of dynostore.yaml.", hidden=hidden),
+        _global(
+            "--profile",
+            type=_KnownText(),
+            metavar="NAME",
+            help="A profile of dynostore.yaml.",
+            hidden=hidden,
+        ),
         _global("--config", metavar="FILE", help="Use this dynostore.yaml.", hidden=hidden),
         _global(
             "--models", metavar="MODULE", help="Peewee models of your own, to sync.", hidden=hidden
@@ -224,10 +246,18 @@ def global_options(*, hidden: bool) -> list[click.Parameter]:
     ]
 
 
-def _missing(params: Iterable[click.Parameter]) -> Iterator[click.Parameter]:
-    """Give the global options whose names a command has no use of its own for."""
-    taken = {name for param in params for name in param.opts}
-    return (option for option in global_options(hidden=True) if not taken & {*option.opts})
+def _equip(command: click.Command) -> None:
+    """Give a command the global options that it has no use of its own for, and completion."""
+    from dynostore.cli._known import IDS, NAMES
+
+    taken = {name for param in command.params for name in param.opts}
+    command.params += [o for o in global_options(hidden=True) if not taken & {*o.opts}]
+    for param in command.params:
+        name, is_option = param.name or "", isinstance(param, click.Option)
+        is_known = name in NAMES if is_option else name.removesuffix("s") in IDS
+        is_known = is_known or (name in IDS and "--id" not in param.opts)  # that of a new record
+        if is_known and param.type is click.STRING:
+            param.type = _KnownText()
 
 
 class Command(click.Command):
@@ -235,14 +265,20 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += _missing(self.params)
+        _equip(self)
 
 
 class Group(click.Group):
-    """A group of commands, itself taking the global options."""
+    """A group of commands, itself and each of them taking the global options."""
 
     command_class = Command
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.params += _missing(self.params)
+        _equip(self)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Take a command up, also one of click's own kind."""
+        if not isinstance(cmd, Command | Group):
+            _equip(cmd)
+        super().add_command(cmd, name)

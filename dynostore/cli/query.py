@@ -16,8 +16,10 @@ from dynostore.cli._tables import Column
 from dynostore.query import ask
 
 
-def _statement(_: click.Context, __: click.Parameter, text: str) -> str:
+def _statement(ctx: click.Context, __: click.Parameter, text: str) -> str:
     """Read the SQL from where it is: the argument itself, a file, or stdin."""
+    if ctx.resilient_parsing:  # the shell completes what stands behind it
+        return text
     try:
         if text == "-":
             return sys.stdin.read()

@@ -297,7 +297,11 @@ class Repository:
             error = missing or self.NOT_FOUND
             raise error(f"{name}: there is no {prefix!r}", hint=error.found_by, id=prefix)
         shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
-        raise errors.AmbiguousId(f"{name}: {prefix!r} is the beginning of {shown}", ids=found)
+        raise errors.AmbiguousId(
+            f"{name}: {prefix!r} is the beginning of {shown}",
+            hint="give more of its characters",
+            ids=found,
+        )
 
 
 def _list_query(time: peewee.Field, names: Iterable[str], has_cursor: bool) -> Any:

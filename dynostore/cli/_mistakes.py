@@ -1,0 +1,115 @@
+"""What somebody probably meant whose words say nothing to the command."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from dynostore import errors
+
+if TYPE_CHECKING:
+    from dynostore.cli._session import Session
+
+_MOST = 3
+_NO_COMMAND = re.compile(r"No such command '(.*?)'")
+_NO_CHOICE = re.compile(r"'([^']*)' is not one of ")
+_EXTRA = re.compile(r"Got unexpected extra argument \((.*)\)")
+_NO_NUMBER = re.compile(r"is not a valid integer( range)?")
+_PLACE = re.compile(r"\.db$|\.sqlite3?$|://")
+_OTHER_WORDS = {
+    "add": ("create",),
+    "delete": ("rm",),
+    "del": ("rm",),
+    "edit": ("update",),
+    "get": ("show",),
+    "help": ("--help",),
+    "ls": ("list",),
+    "migrate": ("db upgrade",),
+    "new": ("create",),
+    "pull": ("sync --direction pull",),
+    "push": ("sync --direction push",),
+    "remove": ("rm",),
+    "set": ("update",),
+    "sql": ("query",),
+    "version": ("--version",),
+    "view": ("show",),
+}
+"""What other tools call it; taken where the command is there."""
+
+
+def explain(exc: click.ClickException, path: str) -> tuple[str, str]:
+    """Give click's complaint in one line, with the near word, and where to read on.
+
+    :param path: the command as far as it is known, where click does not say it.
+    """
+    ctx = exc.ctx if isinstance(exc, click.UsageError) else None
+    hint = f"{ctx.command_path if ctx else path} --help"
+    if isinstance(exc, click.exceptions.NoArgsIsHelpError):
+        return "no command is given", hint
+    message = exc.format_message()
+    meant: Iterable[str] = ()
+    if isinstance(exc, click.NoSuchOption) and ctx:
+        message = f"no such option {exc.option_name!r}"
+        meant = _options_like(exc.option_name, ctx)
+    elif (found := _NO_COMMAND.match(message)) and ctx:
+        message = f"no such command {found[1]!r}"
+        meant = _commands_like(found[1], ctx)
+    elif found := _EXTRA.match(message):
+        meant = [f"--db {found[1]}"] if _PLACE.search(found[1]) else ()
+    elif isinstance(exc, click.BadParameter) and (found := _NO_CHOICE.search(message)):
+        meant = _near(found[1], getattr(exc.param and exc.param.type, "choices", ()))
+    words = " or ".join(f"{word!r}" for word in list(dict.fromkeys(meant))[:_MOST])
+    message = _NO_NUMBER.sub("is no whole number", message).rstrip(".")
+    return message[:1].lower() + message[1:] + (f"; did you mean {words}?" if words else ""), hint
+
+
+def near_id_hint(session: Session, exc: errors.DynostoreError) -> str | None:
+    """Give the hint of an error, with the id that is there and looks like the one that is not."""
+    if not isinstance(exc, errors.NotFound) or "id" not in exc.data:
+        return exc.hint
+    from dynostore.cli._known import near_id
+
+    near = near_id(session, exc.code, str(exc.data["id"]))
+    if near is None:
+        return exc.hint
+    return f"did you mean {near}?" + (f" all of them: {exc.hint}" if exc.hint else "")
+
+
+def _near(word: str, known: Iterable[str]) -> list[str]:
+    by_lower = {str(name).lower(): str(name) for name in known}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=_MOST)
+    return [by_lower[name] for name in close]
+
+
+def _options_of(command: click.Command) -> list[str]:
+    return [name for param in command.params for name in param.opts if name[:1] == "-"]
+
+
+def _options_like(word: str, ctx: click.Context) -> Iterator[str]:
+    """Give options of the command, else the commands below it that have this one."""
+    yield from _near(word, [*_options_of(ctx.command), *ctx.help_option_names])
+    if isinstance(ctx.command, click.Group):
+        # To look at records is what people want most often.
+        for name in sorted(ctx.command.list_commands(ctx), key=lambda name: name != "list"):
+            below = ctx.command.get_command(ctx, name)
+            if below is not None and word in _options_of(below):
+                yield f"{name} {word}"
+
+
+def _commands_like(word: str, ctx: click.Context) -> Iterator[str]:
+    """Give commands of the group, else those below it that are called so."""
+    group = ctx.command
+    assert isinstance(group, click.Group)  # noqa: S101 - only groups have commands
+    there = group.list_commands(ctx)
+    for other in _OTHER_WORDS.get(word.lower(), ()):
+        if other.startswith("--") or other.split()[0] in there:
+            yield other
+    yield from _near(word, there)
+    for name in there:
+        below = group.get_command(ctx, name)
+        if isinstance(below, click.Group) and word in below.list_commands(ctx):
+            yield f"{name} {word}"
