@@ -25,7 +25,7 @@ def file(tmp_path: Path) -> Path:
     with Store.open(path) as store:
         for name in ("talk_1", "talk_2"):
             store.conversations.create_conversation(conversation_id=name, title=None)
-        said = [{"role": "user", "content": f"{number}" * 40} for number in range(40)]
+        said: Any = [{"role": "user", "content": f"{number}" * 40} for number in range(40)]
         store.conversations.add_messages("talk_2", said)
         store.conversations.add_message("talk_1", "user", SECRET)
     return path
