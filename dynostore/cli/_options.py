@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -107,7 +108,8 @@ def wanted_changes(values: Mapping[str, Any], clear: Sequence[str]) -> dict[str,
 def report_path(text: str) -> Path:
     """Read the path of a file to write: found out before the work that it cannot be, not after."""
     path = Path(text)
-    if path.is_dir() or not path.absolute().parent.is_dir():
+    # os.path answers False where pathlib raises, of a name that is too long.
+    if os.path.isdir(path) or not os.path.isdir(path.absolute().parent):
         raise click.BadParameter(f"{text}: is a directory, or its directory does not exist")
     return path
 

@@ -1,4 +1,4 @@
-"""``dynostore report``: a command for each report that is declared."""
+"""``dynostore report``: a command for each report that is declared, and the page of charts."""
 
 from __future__ import annotations
 
@@ -6,26 +6,64 @@ import csv
 import functools
 import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 import click
 
-from dynostore.cli._options import examples
+from dynostore.charts import DEFAULT_DAYS, MAX_DAYS, draw_all
+from dynostore.charts.page import write_page
+from dynostore.cli._options import examples, report_path
 from dynostore.cli._output import print_item, print_items
 from dynostore.cli._session import Command, Group, Session
 from dynostore.cli._tables import Column
 from dynostore.config import is_postgres
-from dynostore.fields import time_text
+from dynostore.fields import time_text, utc_now
 from dynostore.reports import REPORTS, Parameter, Report, answer, statement
 from dynostore.reports.dialects import DIALECTS
 
 
-@click.group(cls=Group)
-def report() -> None:
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    no_args_is_help=True,
+    epilog=examples("dynostore report by-status", "dynostore report --html records.html"),
+)
+@click.option(
+    "--html", type=report_path, metavar="FILE", help="Write all charts as a page that is one file."
+)
+@click.option(
+    "--days",
+    type=click.IntRange(min=1, max=MAX_DAYS),
+    help=f"With --html: how many days its charts of days show; {DEFAULT_DAYS} by default.",
+)
+@click.pass_obj
+def report(session: Session, html: Path | None, days: int | None) -> None:
     """Answer a question about the records.
 
-    The same answer on SQLite and on Postgres, as a table, JSON or CSV; or the SQL that asks.
+    The same answer on SQLite and on Postgres, as a table, JSON or CSV; or the SQL that asks. With
+    --html, charts of all families on one page, which needs no network (extra: view).
     """
+    ctx = click.get_current_context()
+    if ctx.invoked_subcommand is not None:
+        if html is not None or days is not None:
+            raise click.UsageError("--html is a page of its own: it goes with no report", ctx)
+    elif html is None:
+        raise click.UsageError("no report is named, and no --html", ctx)
+    else:
+        _write_page(session, html, days or DEFAULT_DAYS)
+
+
+def _write_page(session: Session, path: Path, days: int) -> None:
+    now = utc_now()
+    with session.store() as store:
+        drawn = draw_all(store, days=days, now=now)
+    write_page(path, drawn, shown=session.place().shown, days=days, now=now)
+    charts = [{"name": d.chart.name, "rows": len(d.rows), "reason": d.reason} for d in drawn]
+    item = {"file": str(path), "days": days, "charts": charts}
+    print_item(session, item, text=str(path))
+    if not any(d.rows for d in drawn):
+        session.note("there is nothing to draw yet; the page says so")
 
 
 def _ask(

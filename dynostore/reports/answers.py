@@ -10,7 +10,7 @@ from dynostore import errors
 from dynostore.fields import UtcTimeField, UuidField, WholeNumberField, time_text, utc_now
 from dynostore.reports import tasks
 from dynostore.reports.declaration import Report
-from dynostore.reports.dialects import DIALECTS
+from dynostore.reports.dialects import DIALECTS, worded
 from dynostore.store import Store
 
 REPORTS: Mapping[str, Report] = {report.name: report for report in tasks.REPORTS}
@@ -44,13 +44,12 @@ def statement(
     :raises InvalidValue: no such report or dialect, a parameter that the report lacks or needs, or
         a bad value.
     """
-    report, words = _report(name), DIALECTS.get(dialect)
-    if words is None:
+    report = _report(name)
+    if dialect not in DIALECTS:
         raise errors.InvalidValue("dialect", f"{dialect!r} is none of {', '.join(DIALECTS)}")
-    expressions = {word.name: words.json(word) for word in report.words}
     literals = _literals(report, days, task_id, now)
-    sql = report.sql.format(**words.words, **expressions, **literals)
-    return f"-- {report.title}\n{sql.strip()};\n"
+    sql = worded(report.sql, dialect, report.words, **literals)
+    return f"-- {report.title}\n{sql};\n"
 
 
 def answer(

@@ -7,7 +7,7 @@ beyond the bound, is NULL: one odd record must not fail a report.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 _BOUND = "1e15"  # doubles hold every whole number up to there
@@ -73,3 +73,14 @@ DIALECTS: Mapping[str, Dialect] = {
         _postgres_json, {"created_on": "TO_CHAR(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')"}
     ),
 }
+
+
+def worded(sql: str, dialect: str, json_words: Iterable[JsonWord], **expressions: str) -> str:
+    """Put one database's words, values out of JSON and further expressions into a statement.
+
+    :param dialect: a key of :data:`DIALECTS`.
+    :param expressions: SQL text by the name that it has in braces.
+    """
+    words = DIALECTS[dialect]
+    values = {word.name: words.json(word) for word in json_words}
+    return sql.format(**words.words, **values, **expressions).strip()

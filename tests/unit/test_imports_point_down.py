@@ -43,7 +43,8 @@ LAYERS = (
         "dynostore.schemas",
         "dynostore.sync",
     ),
-    ("dynostore.doctor",),
+    ("dynostore.charts", "dynostore.doctor"),
+    ("dynostore.view",),
     ("dynostore.cli",),
     ("dynostore.__main__",),
 )

@@ -1,0 +1,48 @@
+"""``dynostore view``: the store's file in a browser."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+
+import click
+
+from dynostore.cli._options import examples
+from dynostore.cli._output import print_item
+from dynostore.cli._session import Command, Session
+from dynostore.view.server import require_view, serve
+
+
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "dynostore view --open",
+        "dynostore --db sample.db view --port 0          any port that is free",
+    ),
+)
+@click.option(
+    "--port",
+    type=click.IntRange(min=0, max=65535),
+    default=8001,
+    show_default=True,
+    help="Of 127.0.0.1; 0 takes one that is free.",
+)
+@click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+@click.pass_obj
+def view(session: Session, port: int, open_page: bool) -> None:
+    """Look at the store's file in a browser: tables, questions, a dashboard.
+
+    Serves the file on 127.0.0.1, to be read alone, while tools go on writing; prints the address.
+    Ctrl-C ends it, with exit code 130. Every user of this machine can read what it serves.
+    """
+
+    def tell(address: str) -> None:
+        print_item(session, {"url": address}, text=address)
+        sys.stdout.flush()
+        session.note("Ctrl-C ends it")
+        if open_page and not webbrowser.open(address):
+            session.warn(f"no browser could be started: open {address}")
+
+    require_view(session.place())
+    with session.store() as store:
+        serve(store, port, tell=tell, verbose=session.verbose)
