@@ -10,30 +10,30 @@ import click
 from dynostore.cli._options import examples
 from dynostore.cli._output import print_item
 from dynostore.cli._session import Command, Session
-from dynostore.view.server import require_view, serve
+from dynostore.view.server import USUAL_PORT, require_view, serve
 
 
 @click.command(
     cls=Command,
     epilog=examples(
         "dynostore view --open",
-        "dynostore --db sample.db view --port 0          any port that is free",
+        "dynostore --db sample.db view --port 8080",
     ),
 )
 @click.option(
     "--port",
     type=click.IntRange(min=0, max=65535),
-    default=8001,
-    show_default=True,
-    help="Of 127.0.0.1; 0 takes one that is free.",
+    help=f"Of 127.0.0.1; 0 takes any that is free. By default {USUAL_PORT}, where it is free.",
 )
 @click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 @click.pass_obj
-def view(session: Session, port: int, open_page: bool) -> None:
+def view(session: Session, port: int | None, open_page: bool) -> None:
     """Look at the store's file in a browser: tables, questions, a dashboard.
 
     Serves the file on 127.0.0.1, to be read alone, while tools go on writing; prints the address.
-    Ctrl-C ends it, with exit code 130. Every user of this machine can read what it serves.
+    Ctrl-C ends it, with exit code 130 as everywhere, and SIGTERM with 0.
+
+    Every user of this machine can read what it serves.
     """
 
     def tell(address: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import importlib.util
 import os
 import signal
@@ -16,7 +16,7 @@ from dynostore.config import Place, is_postgres
 from dynostore.database import MemoryDatabase, SqliteFile
 from dynostore.store import Store
 
-HOST = "127.0.0.1"
+HOST, USUAL_PORT = "127.0.0.1", 8001
 _EXTRA = ("datasette", "datasette_dashboards", "uvicorn")
 _LAST_REQUESTS_S = 2
 
@@ -45,13 +45,15 @@ def require_view(place: Place) -> None:
     )
 
 
-def serve(store: Store, port: int, *, tell: Callable[[str], None], verbose: bool = False) -> None:
-    """Serve a store's file on 127.0.0.1 until SIGINT or SIGTERM, which is a KeyboardInterrupt.
+def serve(
+    store: Store, port: int | None, *, tell: Callable[[str], None], verbose: bool = False
+) -> None:
+    """Serve a store's file on 127.0.0.1 until SIGTERM, or SIGINT, which is a KeyboardInterrupt.
 
     Only reads the file, while others may write; the last connection to it is the store's own, so
     that no log is left beside it.
 
-    :param port: 0 takes one that is free.
+    :param port: 0 takes one that is free; None takes :data:`USUAL_PORT` where that is free.
     :param tell: is called with the address once connections are accepted.
     :param verbose: log each request to stderr.
     :raises ConfigError: the port is taken, or may not be used.
@@ -72,25 +74,32 @@ def serve(store: Store, port: int, *, tell: Callable[[str], None], verbose: bool
                 timeout_graceful_shutdown=_LAST_REQUESTS_S,
             )
         )
-        before = signal.signal(signal.SIGTERM, _interrupt)
+        before = signal.signal(signal.SIGTERM, _end)
         try:
             tell(f"http://{HOST}:{listening.getsockname()[1]}/")
             server.run(sockets=[listening])
+        except _Ended:
+            return
         finally:
             signal.signal(signal.SIGTERM, before)
             view.shut()
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(port: int | None) -> socket.socket:
+    if port is None:
+        with contextlib.suppress(OSError):
+            return socket.create_server((HOST, USUAL_PORT))
     try:
-        return socket.create_server((HOST, port))
+        return socket.create_server((HOST, port or 0))
     except OSError as exc:
-        taken = exc.errno in (errno.EADDRINUSE, errno.EACCES)
         raise errors.ConfigError(
-            f"{HOST}:{port}: {os.strerror(exc.errno or 0)}",
-            hint="dynostore view --port 0" if taken else None,
+            f"{HOST}:{port}: {os.strerror(exc.errno or 0)}", hint="dynostore view --port 0"
         ) from exc
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _Ended(Exception):
+    """SIGTERM came, which is how services are ended."""
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise _Ended

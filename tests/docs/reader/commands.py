@@ -59,7 +59,7 @@ def execute(line: str) -> Result:
         os.environ[name] = value
     elif words[:2] == ["pip", "install"]:
         _check_extras(words[2])
-    elif "--watch" in words:
+    elif "--watch" in words or words[-1:] == ["view"]:
         return _run_until_it_speaks(words[1:])
     elif words[:1] != ["dynostore"] or _SHELL & set("".join(_unquoted(line))):
         return _run_shell(line)
