@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report:report", "Answer a question about the records."),
     "query": ("query:query", "Ask the database in SQL; nothing is written."),
     "view": ("view:view", "Look at the store's file in a browser: tables, questions, a dashboard."),
+    "prune": ("prune:prune", "Delete what is old, with all that hangs on it."),
     "db": ("db:db", "See and change the schema's version; check, copy and tidy the file."),
     "completion": (
         "completion:completion",

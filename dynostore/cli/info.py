@@ -16,17 +16,22 @@ from dynostore.compat import is_compat
 from dynostore.config import Place, find_remote
 from dynostore.inventory import Inventory, take_inventory
 from dynostore.store import Store
+from dynostore.table_sizes import measure_tables
 
 
 @click.command(
     cls=Command,
     epilog=examples(
         "dynostore info",
+        "dynostore info --bytes",
         "dynostore --json info | jq .item.rows",
     ),
 )
+@click.option(
+    "--bytes", "measured", is_flag=True, help="Measure each table too; slow on a large file."
+)
 @click.pass_obj
-def info(session: Session) -> None:
+def info(session: Session, measured: bool) -> None:
     """Say where the store is and what it holds.
 
     Names the argument, variable or file that the address comes from. Never upgrades; passwords are
@@ -42,6 +47,7 @@ def info(session: Session) -> None:
         "url": place.shown,
         "found_by": place.source,
         **dataclasses.asdict(found),
+        "bytes": _bytes(session, place) if measured else None,
         "remote": _remote(session),
         "dynostore_version": __version__,
     }
@@ -54,6 +60,17 @@ def _inventory(session: Session, place: Place) -> Inventory:
             return cast("Inventory", store.database.inventory())
     with session.database() as database:
         return take_inventory(database)
+
+
+def _bytes(session: Session, place: Place) -> dict[str, int] | None:
+    if is_compat(place.url):
+        session.warn("the tables of an older tool's files are not measured")
+        return None
+    with session.database() as database:
+        sizes = measure_tables(database)
+    if sizes is None:
+        session.warn("this SQLite was built without dbstat, and cannot measure its tables")
+    return sizes
 
 
 def _remote(session: Session) -> dict[str, str] | None:
@@ -76,6 +93,7 @@ def _for_people(facts: dict[str, Any]) -> dict[str, Any]:
         "size": f"{facts['size_bytes']:,} bytes",
         "schema version": f"{facts['schema_version']}{pending}" if has_schema else None,
         **{f"rows in {table}": f"{count:,}" for table, count in facts["rows"].items()},
+        **{f"bytes of {table}": f"{size:,}" for table, size in (facts["bytes"] or {}).items()},
         "shared server": f"{remote['url']} (found by: {remote['found_by']})" if remote else None,
         "dynostore": facts["dynostore_version"],
     }

@@ -72,6 +72,7 @@ def test_info_says_which_source_won_and_what_is_there(
         "found_by",
         "engine",
         "size_bytes",
+        "bytes",
         "rows",
         "schema_version",
         "pending",

@@ -127,3 +127,16 @@ def test_postgres_is_vacuumed_and_others_are_refused(
     assert call("--json", "--db", migrated_postgres_url, "db", "vacuum").code == 0
     assert call("--db", "dir:.", "db", "vacuum").code == 2
     assert call("--db", ":memory:", "db", "vacuum").code == 2
+
+
+def test_the_bytes_of_each_table_are_told_where_they_are_asked_for(
+    call: Call, filled: Path, migrated_postgres_url: str
+) -> None:
+    assert call("--json", "info").item["bytes"] is None
+    sizes = call("--json", "info", "--bytes").item["bytes"]
+    assert next(iter(sizes)) == "runs"
+    assert 0 < sum(sizes.values()) <= filled.stat().st_size
+    assert sizes["runs"] > 60 * 2400
+    assert "bytes of runs" in call("info", "--bytes").out
+    on_server = call("--json", "--db", migrated_postgres_url, "info", "--bytes").item["bytes"]
+    assert on_server["runs"] > 0
