@@ -46,6 +46,8 @@ LAYERS = (
     ("dynostore.charts", "dynostore.doctor"),
     ("dynostore.view",),
     ("dynostore.cli",),
+    ("dynostore.doctor",),
+    ("dynostore.cli", "dynostore.pytest_plugin"),
     ("dynostore.__main__",),
 )
 # Parts of what would be one module if it were short.
