@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -197,14 +198,14 @@ def _module_of(module: Any) -> str:
 
 
 @pytest.fixture
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def store_url(request: pytest.FixtureRequest, tmp_path: Path, migrated_file: Path) -> str:
     """Give the address of an empty store: on SQLite, on Postgres, in files or in Redis."""
     if request.param == "dir":
         return f"dir:{tmp_path / _IN_FILES[_module_of(request.module)]}"
     if request.param == "redis":
         return str(request.getfixturevalue("redis_url"))
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'store.db'}"
+        return f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'store.db')}"
     return str(request.getfixturevalue("migrated_postgres_url"))
 
 

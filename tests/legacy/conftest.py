@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -162,9 +163,9 @@ def tree(tmp_path: Path) -> Tree:
 
 
 @pytest.fixture
-def target(tmp_path: Path) -> Iterator[Store]:
+def target(tmp_path: Path, migrated_file: Path) -> Iterator[Store]:
     """Give an empty store in a file; it is sound afterwards."""
-    with Store.open(tmp_path / "target.db") as store:
+    with Store.open(shutil.copy(migrated_file, tmp_path / "target.db")) as store:
         yield store
         assert store.check() == []
 

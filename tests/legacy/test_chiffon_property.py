@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -199,9 +200,15 @@ def test_every_row_is_a_record_or_explained_at_length(
 
 
 def check_import(
-    tree: dict[str, bytes], some_tasks: list[dict[str, Any]], some_steps: list[dict[str, Any]]
+    migrated_file: Path,
+    tree: dict[str, bytes],
+    some_tasks: list[dict[str, Any]],
+    some_steps: list[dict[str, Any]],
 ) -> None:
-    with tempfile.TemporaryDirectory() as name, Store.open(Path(name) / "x.db") as store:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Store.open(shutil.copy(migrated_file, name)) as store,
+    ):
         root = Path(name) / "old"
         for path, data in tree.items():
             file = root / path
@@ -230,15 +237,21 @@ def check_import(
 @settings(max_examples=12, suppress_health_check=[*HealthCheck])
 @given(trees(), st.lists(tasks, max_size=4), st.lists(steps, max_size=5))
 def test_any_tree_is_taken_over_or_explained(
-    tree: dict[str, bytes], some_tasks: list[dict[str, Any]], some_steps: list[dict[str, Any]]
+    migrated_file: Path,
+    tree: dict[str, bytes],
+    some_tasks: list[dict[str, Any]],
+    some_steps: list[dict[str, Any]],
 ) -> None:
-    check_import(tree, some_tasks, some_steps)
+    check_import(migrated_file, tree, some_tasks, some_steps)
 
 
 @pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[*HealthCheck])
 @given(trees(), st.lists(tasks, max_size=5), st.lists(steps, max_size=8))
 def test_any_tree_is_taken_over_or_explained_at_length(
-    tree: dict[str, bytes], some_tasks: list[dict[str, Any]], some_steps: list[dict[str, Any]]
+    migrated_file: Path,
+    tree: dict[str, bytes],
+    some_tasks: list[dict[str, Any]],
+    some_steps: list[dict[str, Any]],
 ) -> None:
-    check_import(tree, some_tasks, some_steps)
+    check_import(migrated_file, tree, some_tasks, some_steps)

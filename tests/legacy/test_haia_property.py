@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -129,9 +130,15 @@ def test_every_row_is_in_a_record_or_explained_at_length(
 
 
 def check_import(
-    tree: dict[str, bytes], rows: list[dict[str, Any]], said: list[dict[str, Any]]
+    migrated_file: Path,
+    tree: dict[str, bytes],
+    rows: list[dict[str, Any]],
+    said: list[dict[str, Any]],
 ) -> None:
-    with tempfile.TemporaryDirectory() as name, Store.open(Path(name) / "x.db") as store:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Store.open(shutil.copy(migrated_file, name)) as store,
+    ):
         root = Path(name) / "old"
         for path, data in tree.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -152,15 +159,21 @@ def check_import(
 @settings(max_examples=12, suppress_health_check=[*HealthCheck])
 @given(files(), st.lists(talks, max_size=3), st.lists(messages, max_size=5))
 def test_any_tree_is_taken_over_or_explained(
-    tree: dict[str, bytes], rows: list[dict[str, Any]], said: list[dict[str, Any]]
+    migrated_file: Path,
+    tree: dict[str, bytes],
+    rows: list[dict[str, Any]],
+    said: list[dict[str, Any]],
 ) -> None:
-    check_import(tree, rows, said)
+    check_import(migrated_file, tree, rows, said)
 
 
 @pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[*HealthCheck])
 @given(files(), st.lists(talks, max_size=4), st.lists(messages, max_size=8))
 def test_any_tree_is_taken_over_or_explained_at_length(
-    tree: dict[str, bytes], rows: list[dict[str, Any]], said: list[dict[str, Any]]
+    migrated_file: Path,
+    tree: dict[str, bytes],
+    rows: list[dict[str, Any]],
+    said: list[dict[str, Any]],
 ) -> None:
-    check_import(tree, rows, said)
+    check_import(migrated_file, tree, rows, said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +160,12 @@ def test_whatever_a_file_holds_it_is_read_or_refused(
 @settings(repeatable, max_examples=8)
 @given(keys=key_spaces())
 def test_whatever_is_read_is_stored_and_the_same_the_second_time(
-    keys: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    keys: dict[str, Any], tmp_path_factory: pytest.TempPathFactory, migrated_file: Path
 ) -> None:
-    path = tmp_path_factory.getbasetemp() / "ideation-import.json"
+    directory = tmp_path_factory.mktemp("ideation")
+    path = directory / "import.json"
     path.write_text(json.dumps(keys))
-    with Store.open(":memory:") as store:
+    with Store.open(shutil.copy(migrated_file, directory)) as store:
         first = import_from(path, store, kind="ideation")
         assert len(first.differences) == 0
         assert first.records.created == first.records.found - first.records.invalid

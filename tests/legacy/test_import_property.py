@@ -114,9 +114,12 @@ def sources_of(report: Any) -> dict[str, Any]:
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(first=trees(), second=trees())
 def test_any_tree_is_taken_over_or_explained(
-    first: dict[str, bytes], second: dict[str, bytes]
+    migrated_file: Path, first: dict[str, bytes], second: dict[str, bytes]
 ) -> None:
-    with tempfile.TemporaryDirectory() as name, Store.open(Path(name) / "x.db") as store:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Store.open(shutil.copy(migrated_file, name)) as store,
+    ):
         root = Path(name) / "old"
         root.mkdir()
         for tree in (first, second):

@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -106,18 +105,10 @@ def trees(draw: st.DrawFn) -> dict[str, bytes]:
     return tree
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a file to copy, which takes less time than to make one."""
-    path = tmp_path_factory.mktemp("empty") / "store.db"
-    Store.open(path).close()
-    return path
-
-
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(tree=trees())
 def test_any_tree_is_accounted_for_and_gives_the_same_twice(
-    empty_store: Path, tree: dict[str, bytes]
+    migrated_file: Path, tree: dict[str, bytes]
 ) -> None:
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory, "old")
@@ -126,8 +117,7 @@ def test_any_tree_is_accounted_for_and_gives_the_same_twice(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         options = ReadOptions(timezone=dt.timezone(dt.timedelta(hours=5)))
-        shutil.copyfile(empty_store, root.with_name("store.db"))
-        with Store.open(root.with_name("store.db")) as store:
+        with Store.open(shutil.copy(migrated_file, directory)) as store:
             first = import_from(root, store, kind="taskforce", options=options)
             again = import_from(root, store, kind="taskforce", options=options)
             problems = store.check()

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
+import psycopg2
 import pytest
 
 from dynostore import Store
@@ -31,15 +32,6 @@ from dynostore.sync.push.batches import Limits
 
 KEYS = {model._meta.table_name: key_field(model).column_name for model in REPLICATED}
 TABLES = tuple(KEYS)
-# Only those with rows: to truncate seventeen empty tables takes longer than most tests.
-EMPTY_TABLES = f"""
-    DO $$ DECLARE name text; found boolean; BEGIN
-      FOREACH name IN ARRAY ARRAY[{", ".join(f"'{name}'" for name in TABLES)}] LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM %I)', name) INTO found;
-        IF found THEN EXECUTE format('TRUNCATE %I CASCADE', name); END IF;
-      END LOOP;
-    END $$
-"""
 SYNC_TABLES = tuple(
     f"dynostore_sync.{name}"
     for name in ("server", "ancestor", "node", "node_history", "tombstone", "archive", "tick")
@@ -48,6 +40,20 @@ SYNC_SEQUENCES = tuple(
     f"dynostore_sync.{name}" for name in ("seq", "node_no_seq", "archive_id_seq")
 )
 SYNC_COLUMNS = ("sync_rev", "sync_seq", "sync_node")
+_EMPTIED = (
+    *(name for name in SYNC_TABLES if name != "dynostore_sync.server"),
+    "dynostore_sync.touched",
+    *TABLES,
+)
+# Only those with rows: to truncate all of them takes longer than most tests.
+EMPTY_TABLES = f"""
+    DO $$ DECLARE name text; found boolean; BEGIN
+      FOREACH name IN ARRAY ARRAY[{", ".join(f"'{name}'" for name in _EMPTIED)}] LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO found;
+        IF found THEN EXECUTE format('TRUNCATE %s CASCADE', name); END IF;
+      END LOOP;
+    END $$
+"""
 
 
 class Remote:
@@ -55,19 +61,49 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._idle: list[Any] = []
 
     @contextlib.contextmanager
     def session(self) -> Iterator[Any]:
         """Give a plain SQL user's connection in autocommit mode."""
-        import psycopg2
-
         with closing(psycopg2.connect(self.url)) as connection:
             connection.autocommit = True
             yield connection
 
+    @contextlib.contextmanager
+    def _kept_session(self) -> Iterator[Any]:
+        """Give a session as good as new: to open one costs more than most statements."""
+        connection = self._take_idle()
+        if connection is None:
+            connection = psycopg2.connect(self.url)
+            connection.autocommit = True
+        try:
+            yield connection
+            with connection.cursor() as cursor:
+                cursor.execute("DISCARD ALL")
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+
+    def _take_idle(self) -> Any:
+        """Give a session that is still there; threads may ask at once."""
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+            except psycopg2.Error:
+                connection.close()
+            else:
+                return connection
+
     def sql(self, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
         """Run statements as a plain SQL user; give the rows of the last one."""
-        with self.session() as connection, connection.cursor() as cursor:
+        with self._kept_session() as connection, connection.cursor() as cursor:
             cursor.execute(statement, values)
             return list(cursor.fetchall()) if cursor.description else []
 
@@ -76,7 +112,7 @@ class Remote:
 
     def stamps(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Give revision and number of every row and tombstone, by table and key."""
-        with self.session() as connection, connection.cursor() as cursor:
+        with self._kept_session() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT tbl, key, rev, seq FROM dynostore_sync.tombstone")
             found = {(t, k): (rev, seq) for t, k, rev, seq in cursor.fetchall()}
             for table, name in KEYS.items():
@@ -96,7 +132,7 @@ class Remote:
             "dynostore_sync.node",
             *TABLES,
         ]
-        with self.session() as connection, connection.cursor() as cursor:
+        with self._kept_session() as connection, connection.cursor() as cursor:
             result = []
             for table in tables:
                 cursor.execute(f"SELECT ctid::text, xmin::text FROM {table} ORDER BY 1")
@@ -231,14 +267,14 @@ class Node:
                 self.store.runs.add_file(key, f"output/{number}.csv", size_bytes=number)
 
 
-def records(store: Store) -> dict[tuple[str, str], dict[str, Any]]:
+def records(store: Store, tables: Iterable[str] = TABLES) -> dict[tuple[str, str], dict[str, Any]]:
     """Give every replicated record of a store by table and key, as Python values."""
     found = {}
-    for model in REPLICATED:
-        with store.database.reading():
-            for record in model.select().execute(store.database):
+    models = {model._meta.table_name: model for model in REPLICATED}
+    with store.database.reading():
+        for table in tables:
+            for record in models[table].select().execute(store.database):
                 values = record.values()
-                table = str(model._meta.table_name)
                 found[table, str(values[KEYS[table]])] = values
     return found
 
@@ -289,7 +325,7 @@ def assert_equal(node: Node) -> None:
         for key, values in here.items():
             assert there[key] == values
     with Store.open(node.remote.url, warm=False) as server:
-        assert records(server) == records(node.store)
+        assert records(server, filled) == records(node.store, filled)
 
 
 def assert_holds(node: Node) -> None:
@@ -369,21 +405,21 @@ def remote(shared_remote: Remote) -> Remote:
     # A test that left a transaction open fails here instead of waiting for ever.
     shared_remote.sql(
         "SET lock_timeout = '5s'; BEGIN; SET LOCAL dynostore_sync.apply = 'on';"
-        " TRUNCATE dynostore_sync.ancestor, dynostore_sync.node, dynostore_sync.node_history,"
-        " dynostore_sync.tombstone, dynostore_sync.archive, dynostore_sync.touched,"
-        " dynostore_sync.tick; UPDATE dynostore_sync.server SET horizon = 0;"
-        f" {EMPTY_TABLES}; COMMIT"
+        f" UPDATE dynostore_sync.server SET horizon = 0; {EMPTY_TABLES}; COMMIT"
     )
     return shared_remote
 
 
 @pytest.fixture
-def make_node(remote: Remote, tmp_path: Path) -> Iterator[Callable[..., Node]]:
+def make_node(remote: Remote, tmp_path: Path, migrated_file: Path) -> Iterator[Callable[..., Node]]:
     """Give a function that makes a file by name, or opens it."""
     nodes: list[Node] = []
 
     def make(name: str = "node", *, path: Path | None = None, to: Remote | None = None) -> Node:
-        nodes.append(Node(path or tmp_path / f"{name}.db", to or remote))
+        path = path or tmp_path / f"{name}.db"
+        if not path.exists():
+            shutil.copy(migrated_file, path)
+        nodes.append(Node(path, to or remote))
         return nodes[-1]
 
     yield make
