@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import itertools
 import os
@@ -400,21 +401,34 @@ def start_python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
-def _die_at_statement(number: int, die: Callable[[], object]) -> None:
-    """Let this process die before its SQLite statement of this number."""
+def _before_each_statement(call: Callable[[], object]) -> None:
+    """Let this process call a function before each of its SQLite statements."""
     connect = sqlite3.connect
-    statements = itertools.count(1)
-
-    def die_in_time(statement: str) -> None:
-        if next(statements) == number:
-            die()
 
     def connect_traced(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         connection: sqlite3.Connection = connect(*args, **kwargs)
-        connection.set_trace_callback(die_in_time)
+        connection.set_trace_callback(lambda statement: call())
         return connection
 
     sqlite3.connect = connect_traced  # type: ignore[assignment]  # not all of its overloads
+
+
+def _die_at_statement(number: int, die: Callable[[], object]) -> None:
+    """Let this process die before its SQLite statement of this number."""
+    statements = itertools.count(1)
+    _before_each_statement(lambda: die() if next(statements) == number else None)
+
+
+def _bytes_of(path: Path) -> str:
+    """Give a hash of a SQLite file and of those beside it that outlive its processes.
+
+    Reading them loses the locks that this process has on them.
+    """
+    digest = hashlib.blake2b()
+    for file in sorted(path.parent.glob(f"{path.name}*")):
+        if not file.name.endswith("-shm"):
+            digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _act_in_child(number: int, arm: Arm, act: Callable[[], object]) -> None:
@@ -459,6 +473,39 @@ def killed_at(
     from 1 over all its connections. The result is False when it came to the end before that.
     """
     return lambda number, act: kill_child(number, _die_at_statement, act)
+
+
+@pytest.fixture
+def telling_statements(
+    kill_child: Callable[[int, Arm, Callable[[], object]], bool], tmp_path: Path
+) -> Callable[[Path, Callable[[], object]], list[int]]:
+    """Give ``telling_statements(path, act)``: the numbers at which ``killed_at`` is worth its time.
+
+    A process that dies leaves the bytes of its files, and where they are the same, so is all that
+    follows. Thus of statements in a row that find the file of this path, its journal and its log
+    with the same bytes, only the first and the last are given; and each twentieth of all, so that
+    this need not be believed. The last number is beyond the end: there ``act`` lives. It runs once,
+    in a child; the file must be put back before it is killed.
+    """
+
+    def run(path: Path, act: Callable[[], object]) -> list[int]:
+        notes = tmp_path / "bytes-at-each-statement"
+
+        def arm(number: int, die: Callable[[], object]) -> None:
+            file = notes.open("w", buffering=1)
+            _before_each_statement(lambda: file.write(f"{_bytes_of(path)}\n"))
+
+        assert not kill_child(0, arm, act)
+        found = [None, *notes.read_text().split(), None]
+        notes.unlink()
+        end = len(found) - 1
+        return [
+            number
+            for number in range(1, end)
+            if number % 20 == 0 or not found[number - 1] == found[number] == found[number + 1]
+        ] + [end]
+
+    return run
 
 
 @pytest.fixture(scope="session")

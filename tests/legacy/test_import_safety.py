@@ -14,24 +14,6 @@ from dynostore import Store, importer
 from dynostore.errors import StoreUnwritable
 from dynostore.importer import import_from
 
-_KILLED_AT = """
-import os, sys
-from dynostore import Store, importer
-from dynostore.importer import import_from
-importer._BATCH_RECORDS = 20  # several batches of few runs
-left = int(sys.argv[3])
-def count(sql):
-    global left
-    left -= 1
-    if left == 0:
-        os._exit(9)
-with Store.open(sys.argv[2]) as store:
-    with store.database.reading():
-        store.database.connection().set_trace_callback(count)
-    import_from(sys.argv[1], store)
-print(left)
-"""
-
 _IMPORT = """
 import json, sys
 sys.stdin.readline()
@@ -62,24 +44,33 @@ def fill(tree: Any, runs: int) -> None:
 
 @pytest.mark.slow
 def test_an_import_killed_at_any_statement_is_completed_by_the_next(
-    tree: Any, tmp_path: Path, start_python: Callable[..., Any]
+    tree: Any,
+    tmp_path: Path,
+    migrated_file: Path,
+    killed_at: Callable[[int, Callable[[], object]], bool],
+    telling_statements: Callable[[Path, Callable[[], object]], list[int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fill(tree, 40)
     with Store.open(tmp_path / "whole.db") as store:
         import_from(tree.root, store)
         expected = content_of(store)
-    Store.open(tmp_path / "empty.db").close()
-    out, err = start_python(_KILLED_AT, tree.root, tmp_path / "whole_2.db", 0).communicate()
-    assert err == ""
-    statements = -int(out)
-    assert statements > 20
+    monkeypatch.setattr(importer, "_BATCH_RECORDS", 20)  # several batches of few runs
+    path = tmp_path / "killed.db"
+
+    def act() -> None:
+        with Store.open(path) as store:
+            import_from(tree.root, store)
+
+    shutil.copy(migrated_file, path)
+    *numbers, end = telling_statements(path, act)
+    assert end > 20
     stored_between = set()
-    for number in range(1, statements + 1):
-        path = tmp_path / "killed.db"
-        shutil.copy(tmp_path / "empty.db", path)
-        process = start_python(_KILLED_AT, tree.root, path, number)
-        process.communicate()
-        assert process.returncode == 9, number
+    for number in numbers:
+        for rest in tmp_path.glob("killed.db*"):
+            rest.unlink()
+        shutil.copy(migrated_file, path)
+        assert killed_at(number, act), number
         with Store.open(path) as store:
             assert store.check() == []
             stored = store.runs.count()
@@ -88,8 +79,6 @@ def test_an_import_killed_at_any_statement_is_completed_by_the_next(
             report = import_from(tree.root, store)
             assert report.records.same == stored
             assert content_of(store) == expected
-        for rest in tmp_path.glob("killed.db*"):
-            rest.unlink()
     assert len(stored_between) > 1  # whole batches, not all or nothing
 
 

@@ -476,6 +476,8 @@ class Doomed:
     def push(self, node_path: Path, url: str, *, at: int = 0, **options: Any) -> dict[str, Any]:
         """Sync, and die before or after the ``at``-th statement of either side; 0: live.
 
+        With ``telling=True`` only those count at which to die may make a difference.
+
         :return: ``died``, and ``statements`` where it lived.
         """
         assert self._process.stdin is not None

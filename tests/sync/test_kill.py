@@ -121,9 +121,9 @@ SCENARIOS = pytest.mark.parametrize(
 )
 
 
-def _statements(scene: _Scene, doomed: Any) -> int:
+def _statements(scene: _Scene, doomed: Any, *, telling: bool = False) -> int:
     node = scene.fresh()
-    lived = doomed.push(node.path, node.remote.url, rows=BATCH_ROWS)
+    lived = doomed.push(node.path, node.remote.url, rows=BATCH_ROWS, telling=telling)
     node.close()
     assert not lived["died"]
     return int(lived["statements"])
@@ -135,10 +135,11 @@ def _kill_and_finish(
     check: Any,
     at: int,
     then: Callable[[Any], None] | None = None,
+    **options: Any,
 ) -> bool:
     node = scene.fresh()
     try:
-        died = doomed.push(node.path, node.remote.url, at=at, rows=BATCH_ROWS)["died"]
+        died = doomed.push(node.path, node.remote.url, at=at, rows=BATCH_ROWS, **options)["died"]
         if then is not None:
             then(node)
         report = node.sync(rows=BATCH_ROWS)
@@ -208,11 +209,11 @@ def test_conflicts_and_rejects_of_a_push_that_is_killed_are_listed_once(
 
 @pytest.mark.slow
 @SCENARIOS
-def test_a_push_killed_at_every_statement_is_finished_by_the_next(
+def test_a_push_killed_around_and_within_every_transaction_is_finished_by_the_next(
     before: Any, then: Any, scene: _Scene, doomed: Any, check: Any
 ) -> None:
     scene.prepare(before)
-    total = _statements(scene, doomed)
-    assert total > 100, total
-    for at in range(1, total, 3 if then else 1):
-        _kill_and_finish(scene, doomed, check, at, then)
+    total = _statements(scene, doomed, telling=True)
+    assert total > 50, total
+    for at in range(1, total):
+        _kill_and_finish(scene, doomed, check, at, then, telling=True)

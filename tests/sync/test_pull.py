@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -387,13 +388,15 @@ def _prepare(one: Any, two: Any) -> None:
     one.sync()
 
 
-def _kill_a_pull(one: Any, two: Any, doomed: Any, check: Any, direction: str, numbers: Any) -> None:
+def _kill_a_pull(
+    one: Any, two: Any, doomed: Any, check: Any, numbers: Iterable[int], **options: Any
+) -> None:
     """Kill a copy of the second file's sync at each of some statements, and go on with it."""
     _prepare(one, two)
     for at in numbers:
         path = two.path.with_name(f"killed-{at}.db")
         copy = two.copied(path)
-        died = doomed.push(path, two.remote.url, at=at, rows=3, direction=direction)["died"]
+        died = doomed.push(path, two.remote.url, at=at, rows=3, **options)["died"]
         copy.sync(direction="both", rows=3)
         copy.sync(direction="both", rows=3)
         check.equal(copy)
@@ -408,15 +411,15 @@ def _kill_a_pull(one: Any, two: Any, doomed: Any, check: Any, direction: str, nu
 def test_a_pull_killed_at_some_statements_is_finished_by_the_next(
     one: Any, two: Any, doomed: Any, check: Any, direction: str
 ) -> None:
-    _kill_a_pull(one, two, doomed, check, direction, range(12, 120, 23))
+    _kill_a_pull(one, two, doomed, check, range(12, 120, 23), direction=direction)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("direction", ["pull", "both"])
-def test_a_pull_killed_at_any_statement_is_finished_by_the_next(
+def test_a_pull_killed_around_and_within_every_transaction_is_finished_by_the_next(
     one: Any, two: Any, doomed: Any, check: Any, direction: str
 ) -> None:
-    _kill_a_pull(one, two, doomed, check, direction, range(1, 2000, 2))
+    _kill_a_pull(one, two, doomed, check, itertools.count(1), direction=direction, telling=True)
 
 
 def test_a_file_put_back_from_before_a_pull_goes_on_as_a_node_of_its_own(
