@@ -38,10 +38,6 @@ NEEDED_BY = {
     "pydantic": {Path("dynostore/schema_fields.py")},
     "datasette": {Path("dynostore/view/application.py"), Path("dynostore/view/cells.py")},
     "markupsafe": {Path("dynostore/view/cells.py")},
-}
-# What a module cannot do without, which nothing else imports.
-NEEDED_BY = {
-    "pydantic": {Path("dynostore/schema_fields.py")},
     "pytest": {Path("dynostore/pytest_plugin.py")},
 }
 CALLERS = {"pytest"}  # Who loads its plugin is pytest itself.

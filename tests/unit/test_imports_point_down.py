@@ -45,8 +45,6 @@ LAYERS = (
     ),
     ("dynostore.charts", "dynostore.doctor"),
     ("dynostore.view",),
-    ("dynostore.cli",),
-    ("dynostore.doctor",),
     ("dynostore.cli", "dynostore.pytest_plugin"),
     ("dynostore.__main__",),
 )
