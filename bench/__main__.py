@@ -18,6 +18,7 @@ MODULES = {
     "import-ideation": "bench.import_ideation",
     "push": "bench.push",
     "records": "bench.records",
+    "search": "bench.search",
     "sync": "bench.sync",
     "verify": "bench.verify",
 }
@@ -31,6 +32,7 @@ push     the first push to Postgres, beside psql's \\copy
 sync     all that the sync has to reach, each beside its floor in the same run
 verify   compare a file with its server, beside psql's \\copy of the same rows
 records  conversations and agent states: openai-agents, google-adk, LangGraph
+search   a word that few of a million messages have, beside FTS5 by hand
 
 Options of one of them: python -m bench NAME --help
 The peers: pip install . -r bench/requirements.txt

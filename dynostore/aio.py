@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         AsyncTasks,
         AsyncTodos,
     )
+    from dynostore.search.hits import Hits
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -180,6 +182,34 @@ class AsyncStore:
             raise
         await self._call(held.__exit__, None, None, None)
 
+    async def search(
+        self,
+        query: str,
+        *,
+        kinds: Sequence[str] | None = None,
+        limit: int = 20,
+        marks: tuple[str, str] = ("[", "]"),
+    ) -> Hits:
+        """Give the records that hold every word of a text, best first; see :meth:`Store.search`.
+
+        The first search's index is made in a thread, or inside the task's transaction.
+        """
+        from dynostore import search
+
+        if await self._call(search.is_ready, self.database):
+            notes = []
+        elif await self._call(self.database.in_transaction):
+            notes = await self._call(search.index_of(self.database).ensure)
+        else:
+            read_only = self.database.read_only
+            notes = await self._in_thread(
+                lambda store: search.index_of(store.database).ensure(), read_only=read_only
+            )
+        hits = await self._call(
+            search.find, self.database, query, kinds=kinds, limit=limit, marks=marks
+        )
+        return dataclasses.replace(hits, notes=[*notes, *hits.notes])
+
     async def check(self, *, full: bool = True) -> list[str]:
         """Look for damage and contradictions; see :meth:`Store.check`."""
         return await self._in_thread(lambda store: store.check(full=full))
@@ -188,9 +218,9 @@ class AsyncStore:
         """Copy the file while others write; see :meth:`Store.backup`."""
         return await self._in_thread(lambda store: store.backup(path))
 
-    async def _in_thread(self, work: Callable[[Store], T]) -> T:
+    async def _in_thread(self, work: Callable[[Store], T], *, read_only: bool = True) -> T:
         def do() -> T:
-            with Store.at(self.place, migrate=False, read_only=True, warm=False) as store:
+            with Store.at(self.place, migrate=False, read_only=read_only, warm=False) as store:
                 return work(store)
 
         return await asyncio.to_thread(do)

@@ -7,6 +7,9 @@ from typing import Any
 CAPTURE_PREFIX = "dynostore_capture_"
 """The sync's local triggers begin so; a migration's own writes must not be captured by them."""
 
+SEARCH_PREFIX = "dynostore_search"
+"""All that a search keeps in a store begins so: its tables are no records."""
+
 
 def quoted(name: str) -> str:
     """Give a name as SQL; somebody's own tables may have any."""
@@ -33,10 +36,13 @@ def put_back_dependents(db: Any, dependents: list[tuple[str, str, str]]) -> None
     """Make the noted views and triggers again, but for triggers whose table is gone.
 
     What the sync knows of such a table is forgotten: that a step drops it is no deletion of its
-    rows, and where it comes back a pull fills it again.
+    rows, and where it comes back a pull fills it again. Nor are the search's made: they did not see
+    what the steps wrote, and without them the next search makes its index anew.
     """
     gone: set[str] = set()
     for name, table, sql in dependents:
+        if name.startswith(SEARCH_PREFIX):
+            continue
         there = {*db.get_tables(), *(view.name for view in db.get_views())}
         if name == table or table in there:
             db.execute_sql(sql)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import peewee
 
@@ -28,6 +29,9 @@ from dynostore.repositories import (
     TaskRepository,
     TodoRepository,
 )
+
+if TYPE_CHECKING:
+    from dynostore.search.hits import Hits, Progress
 
 
 class Verbs:
@@ -202,6 +206,67 @@ class Store(Verbs):
         if compat.is_compat(self.place.url):
             return list(self.database.check())
         return find_problems(self.database, full=full)
+
+    def search(
+        self,
+        query: str,
+        *,
+        kinds: Sequence[str] | None = None,
+        limit: int = 20,
+        marks: tuple[str, str] = ("[", "]"),
+        progress: Progress | None = None,
+    ) -> Hits:
+        """Give the records that hold every word of a text, best first, with snippets.
+
+        The first search makes an index, which is kept current from then on; on a server that does
+        not let this role do so it goes without, and a note in the answer says so.
+
+        :param query: words, ``"a phrase"``, the beginning of a word with ``*`` behind it; no text
+            is an error.
+        :param kinds: names of :data:`dynostore.search.KINDS`; all by default.
+        :param limit: most hits to give, 1 to 1,000.
+        :param marks: what stands around each match in a snippet.
+        :param progress: told how far the index is where one is made.
+        :raises InvalidValue: no such kind, or a bad limit.
+        :raises StoreUnwritable: a file without an index, which cannot be written.
+        :raises NotHeld: a store in an older tool's form.
+        """
+        from dynostore import search
+
+        self._refuse_search()
+        return search.search(
+            self.database, query, kinds=kinds, limit=limit, marks=marks, progress=progress
+        )
+
+    def rebuild_search(self, progress: Progress | None = None) -> None:
+        """Make the index of :meth:`search` anew, while others read and write.
+
+        :raises StoreUnwritable: it cannot be written, or on a server inside a transaction.
+        :raises AccessDenied: a server's tables belong to another role.
+        :raises StoreLocked: somebody else makes it now.
+        :raises NotHeld: a store in an older tool's form.
+        """
+        from dynostore import search
+
+        self._refuse_search()
+        search.index_of(self.database).rebuild(progress)
+
+    def drop_search(self) -> None:
+        """Take the index of :meth:`search` away, with all that it costs; raises as a rebuild does.
+
+        The next search makes it again.
+        """
+        from dynostore import search
+
+        self._refuse_search()
+        search.index_of(self.database).drop()
+
+    def _refuse_search(self) -> None:
+        if compat.is_compat(self.place.url):
+            raise errors.NotHeld(
+                f"{self.place.shown}: {self.database.title} have no place for a search index",
+                hint=f"dynostore import {shlex.quote(self.place.shown.removeprefix('dir:'))}",
+            )
 
     def backup(self, path: str | os.PathLike[str]) -> Path:
         """Copy the file while others write; the copy is checked before it gets its name.

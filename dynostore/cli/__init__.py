@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "sync:sync",
         "Send what changed to the shared Postgres, or bring what changed there.",
     ),
+    "search": ("search:search", "Find records by the words in them."),
     "report": ("report:report", "Answer a question about the records."),
     "query": ("query:query", "Ask the database in SQL; nothing is written."),
     "view": ("view:view", "Look at the store's file in a browser: tables, questions, a dashboard."),

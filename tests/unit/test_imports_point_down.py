@@ -27,6 +27,7 @@ LAYERS = (
         "dynostore.legacy",
         "dynostore.own_models",
         "dynostore.restore",
+        "dynostore.search",
         "dynostore.table_sizes",
         "dynostore.vacuum",
     ),
