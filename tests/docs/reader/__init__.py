@@ -6,6 +6,7 @@ A fenced block is run by what its language says:
 - ``console``: the lines after ``$`` are run, and what follows each is what it prints. There ``...``
   stands for anything, and ids, times, durations and the width of columns count for nothing;
 - ``python``: run in one namespace for the page; ``sql``: run on the page's server by psql;
+- ``diff``: applied to the file that is named above it;
 - ``json``, ``yaml``, ``ini``: read, a ``dynostore.yaml`` as dynostore reads it;
 - ``text``, ``mermaid``: pictures and drafts, passed over.
 

@@ -18,7 +18,7 @@ from tests.docs.reader.blocks import Block
 from tests.docs.reader.commands import Result, execute, split_commands
 from tests.docs.reader.output import is_as_told
 
-_LANGUAGES = {"console", "ini", "json", "mermaid", "python", "sh", "sql", "text", "yaml"}
+_LANGUAGES = {"console", "diff", "ini", "json", "mermaid", "python", "sh", "sql", "text", "yaml"}
 _POSTGRES = re.compile(r"postgres(?:ql)?://[\w.:%-]+@(?:host|db\.example(?:\.org)?)(?::\d+)?/(\w+)")
 _REDIS = re.compile(r"rediss?://[\w:]*@?host(?::\d+)?(?:/\d+)?")
 
@@ -51,7 +51,10 @@ class Walk:
         if block.exempt is not None:
             return
         text = self._placed(block.text)
-        if block.name is not None:
+        if block.language == "diff":
+            assert block.name is not None, f"{where}: says no file"
+            _patch(Path(block.name), text, where)
+        elif block.name is not None:
             path = Path(block.name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
@@ -114,3 +117,18 @@ class Walk:
 
     def _read_ini(self, text: str, where: str) -> None:
         configparser.ConfigParser(interpolation=None, strict=False).read_string(text)
+
+
+def _patch(path: Path, difference: str, where: str) -> None:
+    """Change a file as a difference says; what it shows of the file must be there once."""
+    text = path.read_text(encoding="utf-8")
+    for hunk in re.split(r"^@@.*\n", difference, flags=re.M):
+        lines = hunk.splitlines(keepends=True)
+        before, after = (
+            "".join(line[1:] for line in lines if line[0] in signs) for signs in (" -", " +")
+        )
+        assert text.count(before) == 1, (
+            f"{where}: {path} has this {text.count(before)} times:\n{before}"
+        )
+        text = text.replace(before, after)
+    path.write_text(text, encoding="utf-8")
