@@ -237,9 +237,14 @@ class _Profiles:
         if name is None:
             return self.profiles.get(self.default, {})
         if name not in self.profiles:
+            if self.path is None:
+                raise ConfigError(
+                    f"there is no profile {name!r}, and no {CONFIG_NAME} here or in "
+                    f"{user_config_dir()}",
+                    hint="--config FILE names another",
+                )
             known = ", ".join(sorted(self.profiles)) or "none"
-            where = self.path or CONFIG_NAME
-            raise ConfigError(f"{where}: there is no profile {name!r}; known: {known}")
+            raise ConfigError(f"{self.path}: there is no profile {name!r}; known: {known}")
         return self.profiles[name]
 
 

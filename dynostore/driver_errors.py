@@ -136,7 +136,12 @@ def _from_sqlite(exc: sqlite3.Error, shown: str) -> errors.DynostoreError:
         return errors.StoreUnwritable(f"{shown}: the disk is full; nothing was written")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")):
         return errors.StoreUnwritable(f"{shown}: {exc}")
-    if name.startswith("SQLITE_CORRUPT") or name == "SQLITE_NOTADB":
+    if name == "SQLITE_NOTADB":
+        return errors.StoreCorrupt(
+            f"{shown}: {exc}",
+            hint="is it the right file? if it was a store: dynostore db restore BACKUP",
+        )
+    if name.startswith("SQLITE_CORRUPT"):
         return errors.StoreCorrupt(
             f"{shown}: {exc}",
             hint="dynostore db restore BACKUP; what else is wrong: dynostore doctor",

@@ -66,6 +66,8 @@ def examine_backup(path: Path) -> Contents:
     :raises SchemaTooNew: a newer dynostore has made it.
     :raises StoreCorrupt: it is no database.
     """
+    if not path.exists():
+        raise errors.StoreNotFound(f"{path}: there is no such file")
     file = SqliteFile(path, Settings(), read_only=True, create=False)
     try:
         steps = Migrator(file).status()

@@ -162,7 +162,10 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
 
     def _make_file(self, create: bool) -> None:
         if self.path.is_dir():
-            raise errors.StoreUnwritable(f"{self.shown}: is a directory, not a file")
+            raise errors.StoreUnwritable(
+                f"{self.shown}: is a directory, not a file",
+                hint=f"dynostore --db {shlex.quote(str(Path(self.shown) / 'dynostore.db'))} info",
+            )
         if self.path.exists():
             return
         if not create:

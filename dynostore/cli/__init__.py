@@ -172,9 +172,10 @@ def _report(exc: Exception, session: Session, words: Sequence[str]) -> int:
     if isinstance(exc, OSError) and exc.filename is None and _name_of(exc) in _NO_ROOM:
         exc = errors.StoreUnwritable(f"stdout: {exc.strerror}")
     if isinstance(exc, errors.DynostoreError):
-        from dynostore.cli._mistakes import near_id_hint
+        from dynostore.cli._mistakes import hint_of
 
-        print_error(exc.code, exc.message, near_id_hint(session, exc), as_json=as_json)
+        hint = hint_of(session, exc, _path_of(words))
+        print_error(exc.code, exc.message, hint, as_json=as_json)
         return exc.exit_code
     if isinstance(exc, click.exceptions.NoArgsIsHelpError) and not as_json:
         print(exc.format_message(), file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Iterable, Iterator
@@ -15,8 +16,15 @@ if TYPE_CHECKING:
     from dynostore.cli._session import Session
 
 _MOST = 3
+_AS_LIKELY = 0.1  # of difflib's ratio
+_WRONG_WORDS = (errors.InvalidValue.exit_code, errors.NotFound.exit_code)
+_INIT = "dynostore --db dynostore.db init"
+_FIRST_USE = (
+    "dynostore init makes one here, --db FILE names another; dynostore demo shows it at work"
+)
 _NO_COMMAND = re.compile(r"No such command '(.*?)'")
 _NO_CHOICE = re.compile(r"'([^']*)' is not one of ")
+_NONE_OF = re.compile(r"'([^']*)' is none of (.*)")
 _EXTRA = re.compile(r"Got unexpected extra argument \((.*)\)")
 _NO_NUMBER = re.compile(r"is not a valid integer( range)?")
 _PLACE = re.compile(r"\.db$|\.sqlite3?$|://")
@@ -62,27 +70,55 @@ def explain(exc: click.ClickException, path: str) -> tuple[str, str]:
         meant = [f"--db {found[1]}"] if _PLACE.search(found[1]) else ()
     elif isinstance(exc, click.BadParameter) and (found := _NO_CHOICE.search(message)):
         meant = _near(found[1], getattr(exc.param and exc.param.type, "choices", ()))
+    elif found := _NONE_OF.search(message):
+        meant = _near(found[1], found[2].split(", "))
     words = " or ".join(f"{word!r}" for word in list(dict.fromkeys(meant))[:_MOST])
-    message = _NO_NUMBER.sub("is no whole number", message).rstrip(".")
-    return message[:1].lower() + message[1:] + (f"; did you mean {words}?" if words else ""), hint
+    message = " ".join(_NO_NUMBER.sub("is no whole number", message).rstrip(".").split())
+    if message[1:2].islower():
+        message = message[:1].lower() + message[1:]
+    return message + (f"; did you mean {words}?" if words else ""), hint
 
 
-def near_id_hint(session: Session, exc: errors.DynostoreError) -> str | None:
-    """Give the hint of an error, with the id that is there and looks like the one that is not."""
-    if not isinstance(exc, errors.NotFound) or "id" not in exc.data:
+def hint_of(session: Session, exc: errors.DynostoreError, path: str) -> str | None:
+    """Give what to do about an error: its own hint, with what was probably meant.
+
+    :param path: the command, whose help is the hint where the user's words are wrong and nothing
+        better is known.
+    """
+    if isinstance(exc, errors.StoreNotFound) and _is_first_use(session, exc):
+        return _FIRST_USE
+    if isinstance(exc, errors.NotFound) and "id" in exc.data:
+        from dynostore.cli._known import near_id
+
+        near = near_id(session, exc.code, str(exc.data["id"]))
+        if near is not None:
+            return f"did you mean {near}?" + (f" all of them: {exc.hint}" if exc.hint else "")
+    is_wrong = exc.exit_code in _WRONG_WORDS or isinstance(exc, errors.AlreadyExists)
+    if exc.hint is not None or not is_wrong:
         return exc.hint
-    from dynostore.cli._known import near_id
+    known = _NONE_OF.search(exc.message)
+    like = _near(known[1], known[2].split(", ")) if known else []
+    return f"did you mean {like[0]}? see {path} --help" if like else f"{path} --help"
 
-    near = near_id(session, exc.code, str(exc.data["id"]))
-    if near is None:
-        return exc.hint
-    return f"did you mean {near}?" + (f" all of them: {exc.hint}" if exc.hint else "")
+
+def _is_first_use(session: Session, exc: errors.StoreNotFound) -> bool:
+    """Tell whether nobody has said yet where the store is to be, and it is what is missing."""
+    with contextlib.suppress(errors.DynostoreError):
+        place = session.place()
+        return place.source == "default" and exc.hint == _INIT
+    return False
 
 
 def _near(word: str, known: Iterable[str]) -> list[str]:
+    """Give the words that look like this one; where one clearly does, it alone."""
     by_lower = {str(name).lower(): str(name) for name in known}
     close = difflib.get_close_matches(word.lower(), by_lower, n=_MOST)
-    return [by_lower[name] for name in close]
+    likeness = [difflib.SequenceMatcher(None, name, word.lower()).ratio() for name in close]
+    return [
+        by_lower[name]
+        for name, ratio in zip(close, likeness, strict=True)
+        if ratio > likeness[0] - _AS_LIKELY
+    ]
 
 
 def _options_of(command: click.Command) -> list[str]:

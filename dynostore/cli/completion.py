@@ -25,14 +25,14 @@ _ABOUT_CHARACTERS = 50
         "dynostore completion fish > ~/.config/fish/completions/dynostore.fish",
     ),
 )
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS))
 @click.pass_obj
 def completion(session: Session, shell: str) -> None:
     """Print the script by which a shell completes this command.
 
-    Commands, options, states, ids, profiles and the names of tools and users are completed. The
-    last four are read from the store's file at each press of the key; no file is made or upgraded
-    for it.
+    SHELL is bash, zsh or fish. Commands, options, states, ids, profiles and the names of tools and
+    users are completed. The last four are read from the store's file at each press of the key; no
+    file is made or upgraded for it.
     """
     from dynostore.cli import cli
 

@@ -18,6 +18,7 @@ from dynostore.cli._tables import Column, as_text, print_table
 from dynostore.errors import StoreNotFound
 from dynostore.import_merge import Existing
 from dynostore.import_report import ImportReport
+from dynostore.import_source import find_source
 from dynostore.importer import import_from
 from dynostore.legacy import READERS, ReadOptions
 from dynostore.store import Store
@@ -87,6 +88,7 @@ def import_(
     if skip_existing and update:
         raise click.UsageError("--skip-existing and --update exclude each other")
     existing: Existing = "skip" if skip_existing else "update" if update else "merge"
+    find_source(source)  # before a store is made for what is not there
     with _opened(session, dry_run) as store, progress(session) as show:
         result = import_from(
             source,

@@ -16,8 +16,11 @@ from dynostore.cli._tables import Column
 from dynostore.query import ask
 
 
-def _statement(ctx: click.Context, __: click.Parameter, text: str) -> str:
+def _statement(ctx: click.Context, _: click.Parameter, words: tuple[str, ...]) -> str:
     """Read the SQL from where it is: the argument itself, a file, or stdin."""
+    text = words[0] if words else ""
+    if len(words) > 1:
+        raise click.UsageError("SQL is one argument: put it into quotes", ctx)
     if ctx.resilient_parsing:  # the shell completes what stands behind it
         return text
     try:
@@ -37,7 +40,7 @@ def _statement(ctx: click.Context, __: click.Parameter, text: str) -> str:
         "dynostore query @monthly.sql --format md",
     ),
 )
-@click.argument("sql", metavar="SQL", callback=_statement)
+@click.argument("sql", metavar="SQL", nargs=-1, required=True, callback=_statement)
 @click.option(
     "-p",
     "--parameter",

@@ -141,7 +141,7 @@ def test_reading_where_nothing_is_says_how_to_make_a_store(
     ):
         done = call(*words)
         assert (done.code, done.out) == (4, ""), words
-        assert "hint: dynostore --db dynostore.db init\n" in done.err
+        assert "hint: dynostore init makes one here" in done.err
         assert call("--json", *words).error["code"] == "store_not_found"
     assert list(workplace.iterdir()) == []
 

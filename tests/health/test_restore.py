@@ -118,7 +118,7 @@ def make_foreign(path: Path) -> None:
         (make_foreign, 6, "dynostore did not make"),
         (lambda path: path.write_bytes(b""), 6, "holds no tables of dynostore"),
         (lambda path: path.write_bytes(b"no database" * 100), 7, "not a database"),
-        (Path.unlink, 4, "there is no store here"),
+        (Path.unlink, 4, "there is no such file"),
     ],
     ids=["cut", "newer", "foreign", "empty", "text", "missing"],
 )

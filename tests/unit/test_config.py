@@ -203,7 +203,7 @@ def test_a_file_that_cannot_be_read_is_named(here: Path) -> None:
 
 
 def test_a_missing_profile_is_refused_with_those_that_are_there(here: Path) -> None:
-    with pytest.raises(ConfigError, match="no profile 'x'; known: none"):
+    with pytest.raises(ConfigError, match="there is no profile 'x', and no"):
         config.locate(profile="x", environ={})
     write(here / config.CONFIG_NAME)
     for locate in (config.locate, config.locate_remote):
