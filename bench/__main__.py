@@ -12,6 +12,8 @@ import sys
 from typing import Any
 
 MODULES = {
+    "backup": "bench.backup",
+    "doctor": "bench.doctor",
     "local": "bench.local",
     "open": "bench.opening",
     "import": "bench.imports",
@@ -31,6 +33,8 @@ import-ideation  take over a generated Redis of ideation, and a dump of it
 push     the first push to Postgres, beside psql's \\copy
 sync     all that the sync has to reach, each beside its floor in the same run
 verify   compare a file with its server, beside psql's \\copy of the same rows
+backup   copy a file while others write, beside cp and beside their pace without it
+doctor   look a large file over, beside a whole check
 records  conversations and agent states: openai-agents, google-adk, LangGraph
 search   a word that few of a million messages have, beside FTS5 by hand
 

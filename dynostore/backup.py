@@ -6,15 +6,18 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from dynostore import errors
 from dynostore.driver_errors import translated
-from dynostore.sqlite_header import missing_bytes
+from dynostore.sqlite_header import cut_bytes_of_open
 
 _OF_A_COPY = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
 """Nobody sees the copy before it is whole and flushed; a journal would be half of the time."""
+
+_FLUSH_EVERY_S = 0.05
 
 
 def backup_file(source: Path, destination: Path) -> None:
@@ -31,11 +34,6 @@ def backup_file(source: Path, destination: Path) -> None:
     """
     temporary = destination.with_name(destination.name + ".tmp")
     try:
-        if missing := missing_bytes(source):
-            raise errors.StoreCorrupt(
-                f"{source}: was truncated: {missing:,} bytes of it are missing",
-                hint="dynostore db restore BACKUP",
-            )
         require_room(destination, bytes_of(source), "a backup")
         _refuse_in_use(source, destination)
         with _alone(temporary):
@@ -74,6 +72,7 @@ def _alone(temporary: Path) -> Iterator[None]:
 def _copy(source: Path, temporary: Path, destination: Path) -> None:
     with (
         translated(str(destination)),
+        _flushing(temporary),
         _opened(source, "ro") as origin,
         _opened(temporary, "rwc") as copy,
     ):
@@ -82,11 +81,44 @@ def _copy(source: Path, temporary: Path, destination: Path) -> None:
         origin.execute("BEGIN")
         # BEGIN alone fixes nothing: the moment that is copied and compared begins here.
         origin.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if missing := cut_bytes_of_open(source, origin.execute):
+            raise errors.StoreCorrupt(
+                f"{source}: was truncated: {missing:,} bytes of it are missing",
+                hint="dynostore db restore BACKUP",
+            )
         origin.backup(copy, pages=-1)
         copy.execute("PRAGMA journal_mode = DELETE")
+        copy.execute(f"PRAGMA mmap_size = {temporary.stat().st_size}")
         _compare(origin, copy, destination)
-    with open(temporary, "rb+") as file:
-        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _flushing(path: Path) -> Iterator[None]:
+    """Have a file on the disk at the end; the disk begins while it is still being written.
+
+    :raises OSError: the disk has not taken it.
+    """
+    written, failures = threading.Event(), []
+
+    def flush() -> None:
+        try:
+            with open(path, "rb+") as file:
+                while not written.wait(_FLUSH_EVERY_S):
+                    os.fsync(file.fileno())
+                os.fsync(file.fileno())
+        except OSError as exc:
+            failures.append(exc)
+
+    flusher = threading.Thread(target=flush)
+    flusher.start()
+    try:
+        yield
+    finally:
+        written.set()
+        flusher.join()
+    # Told once to whoever has the file open at the time, and to nobody later.
+    for failure in failures:
+        raise failure
 
 
 def _make_empty(path: Path) -> None:

@@ -14,7 +14,7 @@ from dynostore.database import MemoryDatabase
 from dynostore.driver_errors import original, translate
 from dynostore.migrator import Migrator
 from dynostore.sqlite_dependents import quoted
-from dynostore.sqlite_header import missing_bytes
+from dynostore.sqlite_header import cut_bytes_of_open
 
 _FULL_TEXT = (
     "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -53,8 +53,10 @@ def find_damage(db: Any, *, full: bool) -> list[str]:
     """
     pragma = "integrity_check" if full else "quick_check"
     problems: list[str] = []
-    if not isinstance(db, MemoryDatabase) and (missing := missing_bytes(db.path)):
-        problems.append(f"the file was truncated: {missing:,} bytes of it are missing")
+    if not isinstance(db, MemoryDatabase):
+        with _telling_damage(db, "the file cannot be read", problems):
+            if missing := cut_bytes_of_open(db.path, db.execute_sql):
+                problems.append(f"the file was truncated: {missing:,} bytes of it are missing")
     with _telling_damage(db, "the file cannot be read to its end", problems):
         for (line,) in db.execute_sql(f"PRAGMA {pragma}"):
             if line != "ok":

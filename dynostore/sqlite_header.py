@@ -1,4 +1,4 @@
-"""The first hundred bytes of a SQLite file, read without SQLite, which overlooks a cut last page.
+"""What a SQLite file's header says, also where SQLite itself refuses the file, or overlooks it.
 
 SQLite reads the part of a page that is missing at a file's end as zeros, and finds nothing wrong.
 The form is that of its file format document, "The Database Header".
@@ -6,13 +6,21 @@ The form is that of its file format document, "The Database Header".
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import struct
 from pathlib import Path
+from typing import Any
 
-_MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
 _HEADER = struct.Struct(">16sH6B12I20x2I")
+_MAGIC = b"SQLite format 3\0"
 _IN_WAL_MODE = 2
+
+_held: dict[tuple[int, int], int] = {}
+"""Files, by device and inode, that this process has open as databases too. To close one would drop,
+on POSIX, the locks that SQLite holds on it, and another process might take away its log."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +43,8 @@ def read_header(path: Path) -> Header | None:
 
     :raises OSError: it cannot be read.
     """
-    with open(path, "rb") as file:
-        content = file.read(100)
-    if len(content) < 100:
+    content = _first_bytes(path)
+    if len(content) < _HEADER_BYTES:
         return None
     values = _HEADER.unpack(content)
     page_bytes = 65536 if values[1] == 1 else values[1]
@@ -50,19 +57,50 @@ def read_header(path: Path) -> Header | None:
     )
 
 
-def missing_bytes(path: Path) -> int:
-    """Give how much shorter a file is than its header says; 0 where it is whole, or not SQLite's.
+def _first_bytes(path: Path) -> bytes:
+    if not hasattr(os, "pread"):  # Windows, where a lock belongs to who opened the file
+        with open(path, "rb") as file:
+            return file.read(_HEADER_BYTES)
+    status = path.stat()
+    key = (status.st_dev, status.st_ino)
+    if key in _held:
+        return os.pread(_held[key], _HEADER_BYTES, 0)
+    handle = os.open(path, os.O_RDONLY)
+    content = os.pread(handle, _HEADER_BYTES, 0)
+    if _is_open_besides(handle):
+        _held[key] = handle
+    else:
+        os.close(handle)
+    return content
 
-    A file with a log or journal beside it may be behind its header: then nothing can be said, and
-    SQLite itself will notice.
 
-    :raises OSError: it cannot be read.
+def _is_open_besides(handle: int) -> bool:
+    mine = os.fstat(handle)
+    for name in os.listdir("/dev/fd"):
+        with contextlib.suppress(OSError):  # the listing's own is closed again
+            if int(name) != handle and os.path.samestat(os.fstat(int(name)), mine):
+                return True
+    return False
+
+
+def cut_bytes(path: Path, announced: int) -> int:
+    """Give by how much a file is shorter than it announces.
+
+    A file with a log or journal beside it may be behind its header: then nothing can be said.
     """
-    header = read_header(path)
-    if header is None:
-        return 0
-    missing = header.page_count * header.page_bytes - path.stat().st_size
+    missing = announced - path.stat().st_size
     beside = (path.with_name(path.name + suffix) for suffix in ("-wal", "-journal"))
     if missing <= 0 or any(log.exists() and log.stat().st_size for log in beside):
         return 0
     return missing
+
+
+def cut_bytes_of_open(path: Path, execute: Any) -> int:
+    """Give the same of a file that is open as a database, and must not be opened besides.
+
+    :param execute: runs a statement, and gives a cursor.
+    """
+    [(pages,)], [(page_bytes,)] = (
+        execute(f"PRAGMA {name}").fetchall() for name in ("page_count", "page_size")
+    )
+    return cut_bytes(path, pages * page_bytes)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dynostore.database import APPLICATION_ID, JOURNAL_SIZE_LIMIT_BYTES
 from dynostore.doctor.findings import Finding, shown_bytes, telling
-from dynostore.sqlite_header import Header, missing_bytes, read_header
+from dynostore.sqlite_header import Header, cut_bytes, read_header
 
 _MUCH_FREE_BYTES = 16 * 1024 * 1024
 
@@ -33,7 +33,7 @@ def _look(path: Path) -> list[Finding]:
     if header is None:
         message = f"{path}: is no SQLite database, or its beginning is destroyed"
         return [Finding("file", "error", message, f"dynostore --db {quoted} db restore BACKUP")]
-    if missing := missing_bytes(path):
+    if missing := cut_bytes(path, header.page_count * header.page_bytes):
         message = f"{path}: was truncated: {missing:,} bytes of it are missing"
         return [Finding("file", "error", message, f"dynostore --db {quoted} db restore BACKUP")]
     if header.application_id not in (0, APPLICATION_ID):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 
 from dynostore import Store
-from dynostore.doctor import contents
+from dynostore.config import Place
+from dynostore.doctor import contents, diagnose
 
 Call = Callable[..., Any]
 
@@ -183,3 +185,31 @@ def test_there_is_nothing_to_look_at_where_there_is_no_store(call: Call, tmp_pat
     assert "init" in done.error["hint"]
     assert call("--db", ":memory:", "doctor").code == 2
     assert call("--db", tmp_path, "doctor").code == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a lock belongs to who opened the file")
+def test_no_look_drops_the_locks_of_a_store_that_is_open(
+    filled: Path, start_python: Callable[..., Any]
+) -> None:
+    script = """
+import fcntl, sys
+with open(sys.argv[1], "rb+") as file:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 512, 0x40000000)
+        print("free")
+    except OSError:
+        print("held")
+"""
+
+    def lock() -> str:
+        return str(start_python(script, filled).communicate()[0]).strip()
+
+    with Store.open(filled) as store:
+        store.runs.count()
+        assert lock() == "held"
+        diagnose(Place(str(filled), "argument"))
+        store.check()
+        store.backup(filled.with_name("copy.db"))
+        assert lock() == "held"
+        filled.read_bytes()  # the control: whoever closes the file drops them all
+        assert lock() == "free"
