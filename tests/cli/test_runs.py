@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,31 +68,49 @@ def test_list_filters_by_status_source_and_time(call: Callable[..., Any]) -> Non
     assert ids("--until", week) == ["old"]
 
 
+@pytest.fixture
+def live_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Give a function that takes this machine to another time zone."""
+
+    def move(zone: str) -> None:
+        patch.setenv("TZ", zone)
+        time.tzset()
+
+    with monkeypatch.context() as patch:
+        yield move
+    time.tzset()
+
+
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
-def test_a_date_and_a_naive_time_are_this_machines(program: Callable[..., Any], zone: str) -> None:
+def test_a_date_and_a_naive_time_are_this_machines(
+    call: Callable[..., Any], live_in: Callable[[str], None], zone: str
+) -> None:
+    live_in(zone)
     created = dt.datetime(2025, 12, 6, 0, 30, tzinfo=dt.UTC)
     with Store.open("dynostore.db") as store:
         store.runs.create(run_id="early", created_at=created)
-    shown = program("runs", "list", TZ=zone).out.split()[-4]
+    shown = call("runs", "list").out.split()[-4]
     assert dt.datetime.fromisoformat(shown) == created
     assert shown.endswith({"UTC": "+00:00", "Asia/Kolkata": "+05:30"}.get(zone, "-05:00"))
-    assert "2025-12-06T00:30:00+00:00" in program("runs", "list", "--utc", TZ=zone).out
-    found = program("-q", "runs", "list", "--since", "2025-12-06", "--json", TZ=zone).items
+    assert "2025-12-06T00:30:00+00:00" in call("runs", "list", "--utc").out
+    found = call("-q", "runs", "list", "--since", "2025-12-06", "--json").items
     assert len(found) == (0 if zone.startswith("America") else 1)
     # What a table shows can be pasted, whole or without the offset.
     for given in (shown, shown[:19]):
-        assert len(program("runs", "list", "--json", "--since", given, TZ=zone).items) == 1
-        assert len(program("runs", "list", "--json", "--until", given, TZ=zone).items) == 0
+        assert len(call("runs", "list", "--json", "--since", given).items) == 1
+        assert len(call("runs", "list", "--json", "--until", given).items) == 0
 
 
 def test_the_ends_of_time_are_shown_in_utc_where_no_local_time_is(
-    program: Callable[..., Any],
+    call: Callable[..., Any], live_in: Callable[[str], None]
 ) -> None:
     with Store.open("dynostore.db") as store:
         store.runs.create(run_id="first", created_at=dt.datetime(1, 1, 1, tzinfo=dt.UTC))
         store.runs.create(run_id="last", created_at=dt.datetime(9999, 12, 31, 23, tzinfo=dt.UTC))
-    assert "0001-01-01T00:00:00+00:00" in program("runs", "list", TZ="America/New_York").out
-    assert "9999-12-31T23:00:00+00:00" in program("runs", "list", TZ="Asia/Kolkata").out
+    live_in("America/New_York")
+    assert "0001-01-01T00:00:00+00:00" in call("runs", "list").out
+    live_in("Asia/Kolkata")
+    assert "9999-12-31T23:00:00+00:00" in call("runs", "list").out
 
 
 def test_pages_follow_each_other_by_the_cursor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -15,35 +16,7 @@ from dynostore.import_archive import JOURNAL
 from dynostore.import_verify import verify_sources
 from dynostore.importer import import_from
 
-_ARCHIVE_KILLED = """
-import os, sys
-from dynostore import Store, import_archive
-from dynostore.importer import import_from
-left = int(sys.argv[4])
-def counted(name):
-    real = getattr(os, name)
-    def call(*args, **kwargs):
-        global left
-        left -= 1
-        if left == 0:
-            os._exit(9)
-        return real(*args, **kwargs)
-    setattr(os, name, call)
-for name in ("fsync", "replace", "unlink", "rmdir"):
-    counted(name)
-def statement(sql):
-    global left
-    left -= 1
-    if left == 0:
-        os._exit(9)
-with Store.open(sys.argv[2]) as store:
-    import_from(sys.argv[1], store)
-    with store.database.reading():
-        store.database.connection().set_trace_callback(statement)
-    import_from(sys.argv[1], store, archive=sys.argv[3])
-    store.database.connection().set_trace_callback(None)
-print(left)
-"""
+KillChild = Callable[..., bool]
 
 
 def files_below(root: Path) -> dict[str, bytes]:
@@ -131,14 +104,44 @@ def test_a_dry_run_moves_nothing(tree: Any, target: Store, tmp_path: Path) -> No
     assert not (tmp_path / "archive").exists()
 
 
-def killed_and_repeated(tree: Any, tmp_path: Path, start_python: Any, number: int) -> int:
-    """Kill an archiving at its nth step, repeat it, and compare; give how many steps were left."""
+def archive_in_steps(source: Path, path: Path, archive: Path, step: Callable[..., object]) -> None:
+    """Import, and then archive, with a call before each statement and change of the file system."""
+
+    def after_step(call: Callable[..., Any]) -> Callable[..., Any]:
+        def do(*args: Any, **kwargs: Any) -> Any:
+            step()
+            return call(*args, **kwargs)
+
+        return do
+
+    with Store.open(path) as store:
+        import_from(source, store)
+        for name in ("fsync", "replace", "unlink", "rmdir"):
+            setattr(os, name, after_step(getattr(os, name)))
+        with store.database.reading():
+            store.database.connection().set_trace_callback(step)
+        import_from(source, store, archive=archive)
+        store.database.connection().set_trace_callback(None)
+
+
+def killed_and_repeated(tree: Any, tmp_path: Path, kill_child: KillChild, number: int) -> int:
+    """Kill an archiving at its nth step, repeat it, and compare.
+
+    :return: how many steps there were, where it was not killed.
+    """
     source, archive, path = tmp_path / "source", tmp_path / "archive", tmp_path / "killed.db"
     shutil.copytree(tree.root, source)
-    process = start_python(_ARCHIVE_KILLED, source, path, archive, number)
-    out, err = process.communicate()
-    assert err == ""
-    is_killed = process.returncode == 9
+    steps = itertools.count(1)
+    armed: list[Callable[..., object]] = []
+
+    def arm(number: int, die: Callable[[], object]) -> None:
+        armed.append(lambda *_: die() if next(steps) == number else None)
+
+    def act() -> None:
+        archive_in_steps(source, path, archive, *armed)
+        (tmp_path / "steps").write_text(str(next(steps) - 1))
+
+    is_killed = kill_child(number, arm, act)
     with Store.open(path) as store:
         paths = storage_paths(store)
         assert all(map(os.path.isfile, paths)), number
@@ -153,7 +156,7 @@ def killed_and_repeated(tree: Any, tmp_path: Path, start_python: Any, number: in
         shutil.rmtree(place)
     for rest in tmp_path.glob("killed.db*"):
         rest.unlink()
-    return -int(out) if not is_killed else 0
+    return 0 if is_killed else int((tmp_path / "steps").read_text())
 
 
 def fill(tree: Any) -> None:
@@ -163,23 +166,23 @@ def fill(tree: Any) -> None:
 
 
 def test_a_move_that_was_killed_is_completed_by_the_next(
-    tree: Any, tmp_path: Path, start_python: Callable[..., Any]
+    tree: Any, tmp_path: Path, kill_child: KillChild
 ) -> None:
     fill(tree)
-    steps = killed_and_repeated(tree, tmp_path, start_python, 0)
+    steps = killed_and_repeated(tree, tmp_path, kill_child, 0)
     assert steps > 30
     for number in (steps // 3, steps // 2, steps - 4):
-        killed_and_repeated(tree, tmp_path, start_python, number)
+        killed_and_repeated(tree, tmp_path, kill_child, number)
 
 
 @pytest.mark.slow
 def test_a_move_killed_at_any_step_is_completed_by_the_next(
-    tree: Any, tmp_path: Path, start_python: Callable[..., Any]
+    tree: Any, tmp_path: Path, kill_child: KillChild
 ) -> None:
     fill(tree)
-    steps = killed_and_repeated(tree, tmp_path, start_python, 0)
+    steps = killed_and_repeated(tree, tmp_path, kill_child, 0)
     for number in range(1, steps + 1):
-        killed_and_repeated(tree, tmp_path, start_python, number)
+        killed_and_repeated(tree, tmp_path, kill_child, number)
 
 
 def test_differences_are_named_by_key_and_field(tree: Any, store: Store) -> None:
