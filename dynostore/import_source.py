@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from dynostore import errors
 from dynostore.database import PostgresServer, StoreDatabase
 from dynostore.legacy import Reader
+from dynostore.legacy.detection import TreeReader, readers_below
 from dynostore.legacy.source_tree import shown
 from dynostore.urls import is_postgres, mask, postgres_parameters, sqlite_path
 
@@ -124,7 +125,7 @@ def choose_readers(source: Source, kind: str, readers: Sequence[Reader]) -> list
                 return [reader]
         raise errors.ConfigError(f"kind: {kind!r} is none of auto, {known}")
     with source.hiding():
-        found = [reader for reader in readers if reader.detect(source.root)]
+        found = _detected(source, readers)
     if not found and os.path.isfile(source.root):
         raise errors.SourceNotFound(
             f"{source.shown}: is a file that none of the readers knows ({known}); of some tools "
@@ -137,6 +138,18 @@ def choose_readers(source: Source, kind: str, readers: Sequence[Reader]) -> list
             hint=f"dynostore import --kind {readers[0].kind} {source.shown}",
         )
     return found
+
+
+def _detected(source: Source, readers: Sequence[Reader]) -> list[Reader]:
+    if source.is_url or not os.path.isdir(source.root):
+        return [reader for reader in readers if reader.detect(source.root)]
+    in_trees = [reader for reader in readers if isinstance(reader, TreeReader)]
+    met = {id(reader) for reader in readers_below(source.root, in_trees)}
+    return [
+        reader
+        for reader in readers
+        if (id(reader) in met if isinstance(reader, TreeReader) else reader.detect(source.root))
+    ]
 
 
 def refuse_itself(source: Source, database: StoreDatabase) -> None:

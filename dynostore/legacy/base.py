@@ -105,7 +105,9 @@ class Reader(Protocol):
     def detect(self, source: str) -> bool:
         """Tell whether this tool's data is at ``source``, an absolute path or a URL.
 
-        It is asked of every source: it looks at names and first bytes only, and never raises.
+        It is asked of every source: it looks at names and first bytes only, and never raises. Of a
+        directory it is asked only where the reader is no
+        :class:`~dynostore.legacy.detection.TreeReader`, which are asked in one walk together.
         """
         ...
 

@@ -28,10 +28,12 @@ from dynostore.legacy.chiffon_files import (
     read_task_file,
 )
 from dynostore.legacy.chiffon_tables import TaskTables, is_chiffon
-from dynostore.legacy.source_database import holds_tables, read_database
+from dynostore.legacy.detection import is_below, knows_file
+from dynostore.legacy.source_database import count_rows, holds_tables, read_database
+from dynostore.legacy.source_heads import FileHead
 from dynostore.legacy.source_postgres import opened_postgres
-from dynostore.legacy.source_sqlite import is_sqlite, opened_sqlite, stray_reason
-from dynostore.legacy.source_tree import SourceTree
+from dynostore.legacy.source_sqlite import stray_reason
+from dynostore.legacy.source_tree import Listing, SourceTree
 from dynostore.urls import is_postgres, mask
 
 
@@ -39,6 +41,7 @@ class ChiffonReader:
     """Reads tasks from a database and from files; a :class:`~dynostore.legacy.base.Reader`."""
 
     kind = "chiffon"
+    wanted: tuple[str, ...] = ()
 
     def detect(self, source: str) -> bool:
         """Tell whether the tables are there, or one of the files at or below a path.
@@ -50,20 +53,25 @@ class ChiffonReader:
                 return is_chiffon(database.tables)
         if "://" in source:
             return False
-        if not os.path.isdir(source):
-            return _is_ours(source)
-        found = SourceTree(source).walk()
-        return any(isinstance(path, str) and _is_ours(path) for path in found)
+        return is_below(source, self) if os.path.isdir(source) else knows_file(source, self)
+
+    def knows(self, listing: Listing, name: str, head: FileHead) -> bool:
+        """Tell whether a file holds tasks, by its place, its first bytes or its tables."""
+        form = form_of(head.path)
+        if form is not None:
+            return has_marks(head, form)
+        if form_within(head) is not None:
+            return True
+        return head.is_sqlite and holds_tables(head.path, is_chiffon)
 
     def count(self, source: str) -> int | None:
         """Count the tasks of one database; None for anything else."""
         if is_postgres(source):
             with opened_postgres(source) as server:
                 return server.count(server.tables["tasks"]) if is_chiffon(server.tables) else None
-        if os.path.isdir(source) or not is_sqlite(source) or not _is_ours(source):
+        if "://" in source or os.path.isdir(source) or not FileHead(source).is_sqlite:
             return None
-        with opened_sqlite(source) as database:
-            return database.count(database.tables["tasks"])
+        return count_rows(source, is_chiffon, "tasks")
 
     def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
         """Give every task, databases first, and every file that holds none."""
@@ -80,15 +88,6 @@ class ChiffonReader:
         is_file = not os.path.isdir(source)
         tree = SourceTree(os.path.dirname(source) if is_file else source)
         yield from _TreeReader(tree).read([os.path.realpath(source)] if is_file else None)
-
-
-def _is_ours(path: str) -> bool:
-    form = form_of(path)
-    if form is not None:
-        return has_marks(path, form)
-    if form_within(path) is not None:
-        return True
-    return is_sqlite(path) and holds_tables(path, is_chiffon)
 
 
 class _TreeReader:
@@ -124,10 +123,11 @@ class _TreeReader:
         yield from map(self._stray, self._strays)
 
     def _sort_in(self, path: str) -> None:
-        form = form_of(path) or form_within(path)
+        head = FileHead(path)
+        form = form_of(path) or form_within(head)
         if form is not None:
             self._files[form].append(path)
-        elif is_sqlite(path):
+        elif head.is_sqlite:
             self._databases[path] = None
         else:
             self._strays.append(path)

@@ -14,6 +14,7 @@ from dynostore.legacy.base import SourceRecord, Unreadable
 from dynostore.legacy.cells import CellReader, as_uuid
 from dynostore.legacy.checksums import FileFacts, read_file
 from dynostore.legacy.chiffon_rows import KIND, TASK_STATUSES, status_of, task_key
+from dynostore.legacy.source_heads import FileHead
 from dynostore.legacy.source_json import MAX_BYTES, parse_object
 from dynostore.legacy.source_yaml import parse_mapping
 from dynostore.legacy.timestamps import find_stamp, from_file_time
@@ -26,7 +27,6 @@ _STATES = {"done": "completed", "failed": "failed", "queue": "pending"}
 """A queue's directories, the one that says most of a task first."""
 
 _RUN_PARTS = 4  # runs/<task_id>/<stamp>/report.json
-_HEAD_BYTES = 64 * 1024
 _MARKS: dict[Form, re.Pattern[bytes]] = {
     "audit": re.compile(rb'"task_id"\s*:'),
     "report": re.compile(rb'"(goal|verify_results)"\s*:'),
@@ -51,30 +51,21 @@ def form_of(path: str) -> Form | None:
     return None
 
 
-def form_within(path: str) -> Form | None:
+def form_within(head: FileHead) -> Form | None:
     """Tell by the first bytes what a file is whose path says nothing, as after copying it."""
-    if not path.endswith(".json"):
+    if not head.path.endswith(".json"):
         return None
-    head = _head(path)
-    if _MARKS["audit"].search(head):
-        if _MARKS["report"].search(head):
+    if _MARKS["audit"].search(head.data):
+        if _MARKS["report"].search(head.data):
             return "report"
-        if any(b'"%s"' % key.encode() in head for key in _KEYS_OF_AUDITS):
+        if any(b'"%s"' % key.encode() in head.data for key in _KEYS_OF_AUDITS):
             return "audit"
     return None
 
 
-def has_marks(path: str, form: Form) -> bool:
+def has_marks(head: FileHead, form: Form) -> bool:
     """Tell by the first bytes whether a file can be what its path says."""
-    return bool(_MARKS[form].search(_head(path)))
-
-
-def _head(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_HEAD_BYTES)
-    except OSError:
-        return b""
+    return bool(_MARKS[form].search(head.data))
 
 
 def state_of(path: str) -> str | None:

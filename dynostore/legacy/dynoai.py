@@ -23,10 +23,12 @@ from typing import Any
 from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
 from dynostore.legacy.beside import notes_on
 from dynostore.legacy.checksums import FileFacts, read_file
+from dynostore.legacy.detection import is_below
 from dynostore.legacy.dynoai_database import speak_of_database
 from dynostore.legacy.dynoai_draft import STAMPED, Layout, RunDraft
 from dynostore.legacy.dynoai_layouts import build_record
 from dynostore.legacy.dynoai_note import add_note
+from dynostore.legacy.source_heads import FileHead
 from dynostore.legacy.source_json import MAX_BYTES, parse_object
 from dynostore.legacy.source_tree import Listing, SourceTree, is_utf8
 
@@ -40,17 +42,16 @@ class DynoaiReader:
     """Reads the runs of all four layouts; a :class:`~dynostore.legacy.base.Reader`."""
 
     kind = "dynoai"
+    wanted: tuple[str, ...] = ()
 
     def detect(self, source: str) -> bool:
         """Tell whether a run's directory is at or below ``source``, readable or broken."""
-        tree = SourceTree(source)
-        pending = [tree.root]
-        while pending:
-            listing = tree.list(pending.pop())
-            if _find_head(listing) is not None:
-                return True
-            pending += [os.path.join(listing.path, name) for name in listing.directories]
-        return False
+        return os.path.isdir(source) and is_below(source, self)
+
+    def knows(self, listing: Listing, name: str, head: FileHead) -> bool:
+        """Tell whether a file makes its directory a run."""
+        may_be_head = name in (STATE, MANIFEST) or name.endswith(STAMPED)
+        return may_be_head and _find_head(listing) is not None
 
     def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
         """Give every run, and every file that belongs to none, in the order of their paths."""

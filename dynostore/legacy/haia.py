@@ -7,15 +7,17 @@ from collections.abc import Iterator
 
 from dynostore.errors import SourceNotFound
 from dynostore.legacy.base import Finding, ReadOptions, SourceRecord
+from dynostore.legacy.detection import is_below, knows_file
 from dynostore.legacy.haia_tables import ConversationTables, is_haia
 from dynostore.legacy.haia_transcripts import (
     TranscriptReader,
     is_named_like_one,
     may_be_transcript,
 )
-from dynostore.legacy.source_database import holds_tables, read_database
-from dynostore.legacy.source_sqlite import SIDECARS, is_sqlite, opened_sqlite, stray_reason
-from dynostore.legacy.source_tree import SourceTree
+from dynostore.legacy.source_database import count_rows, holds_tables, read_database
+from dynostore.legacy.source_heads import FileHead
+from dynostore.legacy.source_sqlite import SIDECARS, stray_reason
+from dynostore.legacy.source_tree import Listing, SourceTree
 from dynostore.urls import mask
 
 
@@ -27,22 +29,25 @@ class HaiaReader:
     """
 
     kind = "haia"
+    wanted: tuple[str, ...] = ()
 
     def detect(self, source: str) -> bool:
         """Tell whether a database or a transcript is at or below a path."""
         if "://" in source:
             return False
-        if not os.path.isdir(source):
-            return _is_ours(source)
-        found = SourceTree(source).walk()
-        return any(isinstance(path, str) and _is_ours(path) for path in found)
+        return is_below(source, self) if os.path.isdir(source) else knows_file(source, self)
+
+    def knows(self, listing: Listing, name: str, head: FileHead) -> bool:
+        """Tell whether a file is a transcript by its name or first bytes, or has the tables."""
+        if not head.is_sqlite:
+            return is_named_like_one(head.path) or may_be_transcript(head)
+        return holds_tables(head.path, is_haia)
 
     def count(self, source: str) -> int | None:
         """Count the conversations of one database; None for anything else."""
-        if os.path.isdir(source) or not is_sqlite(source) or not _is_ours(source):
+        if os.path.isdir(source) or not FileHead(source).is_sqlite:
             return None
-        with opened_sqlite(source) as database:
-            return database.count(database.tables["conversations"])
+        return count_rows(source, is_haia, "conversations")
 
     def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
         """Give every conversation, and every file that holds none, in the order of their paths."""
@@ -56,7 +61,9 @@ class HaiaReader:
         for path in [os.path.realpath(source)] if is_file else tree.walk():
             if isinstance(path, Finding):
                 yield path
-            elif is_sqlite(path):
+                continue
+            head = FileHead(path)
+            if head.is_sqlite:
                 databases.add(path)
                 yield from read_database(
                     path,
@@ -66,7 +73,7 @@ class HaiaReader:
                     tool="Haia",
                     nouns="conversations",
                 )
-            elif is_named_like_one(path) or may_be_transcript(path):
+            elif is_named_like_one(path) or may_be_transcript(head):
                 yield from transcripts.read(path, tree.relative(path))
             elif path.endswith(tuple(SIDECARS)):
                 sidecars.append(path)  # which come before or after their database
@@ -74,12 +81,6 @@ class HaiaReader:
                 yield _stray(path, tree, databases)
         for path in sidecars:
             yield _stray(path, tree, databases)
-
-
-def _is_ours(path: str) -> bool:
-    if not is_sqlite(path):
-        return is_named_like_one(path) or may_be_transcript(path)
-    return holds_tables(path, is_haia)
 
 
 def _stray(path: str, tree: SourceTree, databases: set[str]) -> Finding:

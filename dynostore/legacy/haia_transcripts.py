@@ -24,13 +24,13 @@ from dynostore.legacy.haia_messages import (
     message_row,
     role_of,
 )
+from dynostore.legacy.source_heads import FileHead
 from dynostore.legacy.source_json import MAX_BYTES, parse
 from dynostore.legacy.timestamps import from_file_time
 from dynostore.models import Conversation, Message
 
 _READER_VERSION = "haia 1\n"
 _NAME = re.compile(r".{0,8}_\d{8}_\d{6}\.json")
-_HEAD_BYTES = 64 * 1024
 _MARKS = [
     re.compile(rb'"conversation_id"\s*:'),
     re.compile(rb'"messages"\s*:\s*\['),
@@ -39,16 +39,9 @@ _MARKS = [
 _ESTIMATED = "timestamp_estimated"
 
 
-def may_be_transcript(path: str) -> bool:
+def may_be_transcript(head: FileHead) -> bool:
     """Tell by its name and first bytes whether a file can hold transcripts."""
-    if not path.endswith(".json"):
-        return False
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except OSError:
-        return False
-    return all(mark.search(head) for mark in _MARKS)
+    return head.path.endswith(".json") and all(mark.search(head.data) for mark in _MARKS)
 
 
 def is_named_like_one(path: str) -> bool:

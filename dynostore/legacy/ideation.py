@@ -13,16 +13,17 @@ import os
 from collections.abc import Iterator
 
 from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
+from dynostore.legacy.detection import is_below, knows_file
 from dynostore.legacy.ideation_dump import DumpKeys
 from dynostore.legacy.ideation_keys import TYPES, path_of, text_of
 from dynostore.legacy.ideation_server import ServerKeys, count_sessions
 from dynostore.legacy.ideation_session import SessionDraft, count_elements
 from dynostore.legacy.ideation_source import MESSAGES_AT_ONCE, KeySource, SessionKeys
-from dynostore.legacy.source_tree import SourceTree
+from dynostore.legacy.source_heads import FileHead
+from dynostore.legacy.source_tree import Listing, SourceTree
 from dynostore.redis_server import is_redis
 
 _SESSIONS_AT_ONCE = 32
-_FIRST_BYTES = 64 * 1024
 _MARKS = tuple(f'"ideation:{noun}:'.encode() for noun in TYPES)
 _ENDINGS = (".json", ".jsonl", ".ndjson", ".txt", ".dump")
 
@@ -31,15 +32,19 @@ class IdeationReader:
     """Reads ideation's keys; a :class:`~dynostore.legacy.base.Reader`."""
 
     kind = "ideation"
+    wanted: tuple[str, ...] = ()
 
     def detect(self, source: str) -> bool:
         """Tell whether it is a Redis server, a dump of ideation's keys, or holds one."""
         if is_redis(source):
             return True
         if os.path.isfile(source):
-            return _is_dump(source)
-        tree = SourceTree(source)
-        return any(_is_dump(path) for path, _ in _files_below(tree) if path is not None)
+            return knows_file(source, self)
+        return os.path.isdir(source) and is_below(source, self)
+
+    def knows(self, listing: Listing, name: str, head: FileHead) -> bool:
+        """Tell whether a file is a dump, by its name and first bytes."""
+        return _is_dump(head)
 
     def count(self, source: str) -> int | None:
         """Count the sessions of a server; a dump must be read for that."""
@@ -72,15 +77,8 @@ def _files_below(tree: SourceTree) -> Iterator[tuple[str | None, Finding | None]
         pending += [os.path.join(listing.path, name) for name in reversed(listing.directories)]
 
 
-def _is_dump(path: str) -> bool:
-    if not path.endswith(_ENDINGS):
-        return False
-    try:
-        with open(path, "rb") as file:
-            first = file.read(_FIRST_BYTES)
-    except OSError:
-        return False
-    return any(mark in first for mark in _MARKS)
+def _is_dump(head: FileHead) -> bool:
+    return head.path.endswith(_ENDINGS) and any(mark in head.data for mark in _MARKS)
 
 
 def _read_tree(root: str) -> Iterator[SourceRecord | Finding]:
@@ -88,7 +86,7 @@ def _read_tree(root: str) -> Iterator[SourceRecord | Finding]:
     for path, finding in _files_below(tree):
         if finding is not None:
             yield finding
-        elif path is not None and _is_dump(path):
+        elif path is not None and _is_dump(FileHead(path)):
             yield from _read_dump(path, f"{tree.relative(path)}#")
         elif path is not None:
             yield Finding(tree.relative(path), "skipped", "no dump of ideation's keys")

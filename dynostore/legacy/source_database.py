@@ -30,6 +30,15 @@ def holds_tables(path: str, is_ours: IsOurs) -> bool:
         return False
 
 
+def count_rows(path: str, is_ours: IsOurs, table: str) -> int | None:
+    """Count the rows of one of a tool's tables; None where the file does not have them."""
+    try:
+        with opened_sqlite(path) as database:
+            return database.count(database.tables[table]) if is_ours(database.tables) else None
+    except Unreadable:
+        return None
+
+
 def read_database(
     path: str,
     relative: str,

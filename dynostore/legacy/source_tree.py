@@ -60,7 +60,7 @@ class SourceTree:
             return result
         for entry in found:
             if entry.is_file(follow_symlinks=False):
-                unwanted = _reason_to_skip(entry.name)
+                unwanted = reason_to_skip(entry.name)
                 if unwanted is not None and not entry.name.endswith(self._wanted):
                     self._skip(result, entry.path, unwanted)
                 elif not is_utf8(entry.name):
@@ -131,7 +131,8 @@ def shown(path: str) -> str:
     return path if is_utf8(path) else printable(path)
 
 
-def _reason_to_skip(name: str) -> str | None:
+def reason_to_skip(name: str) -> str | None:
+    """Say why a file is of no record by its name alone; None where it may be of one."""
     if name.endswith(".tmp"):
         return "a left-over temporary file"
     if name.endswith((".pkl", ".pickle")):

@@ -25,6 +25,8 @@ from typing import Any
 
 from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
 from dynostore.legacy.beside import OURS, notes_on, read_note, with_note
+from dynostore.legacy.detection import is_below, knows_file
+from dynostore.legacy.source_heads import FileHead
 from dynostore.legacy.source_json import printable
 from dynostore.legacy.source_tree import Listing, SourceTree
 from dynostore.legacy.taskforce_conversations import read_conversation, read_index
@@ -55,11 +57,17 @@ class TaskforceReader:
     """Reads what Taskforce wrote, of all its versions; a :class:`~.base.Reader`."""
 
     kind = KIND
+    wanted: tuple[str, ...] = WANTED
 
     def detect(self, source: str) -> bool:
         """Tell whether something of Taskforce is at or below ``source``, readable or broken."""
-        walk = _Walk(source)
-        return any(is_ours(listing) for listing in walk.listings())
+        if os.path.isfile(source):
+            return knows_file(source, self)
+        return os.path.isdir(source) and is_below(source, self)
+
+    def knows(self, listing: Listing, name: str, head: FileHead) -> bool:
+        """Tell whether a file is one of Taskforce's, or may become one."""
+        return is_ours(head)
 
     def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
         """Give all sessions, then all the rest, each in the order of their paths."""

@@ -11,6 +11,7 @@ import os
 import re
 from typing import Literal
 
+from dynostore.legacy.source_heads import FileHead
 from dynostore.legacy.source_tree import Listing
 
 What = Literal["state", "todo", "checklist", "index", "messages", "skills"]
@@ -67,7 +68,7 @@ def sort_files(listing: Listing) -> Sorted:
             found.pickles.append(name)
             continue
         target = _target_of(name)
-        what = _what(listing.path, target, os.path.join(listing.path, name))
+        what = _what(target, FileHead(os.path.join(listing.path, name)))
         if what is None:
             found.others.append(name)
         elif target in groups:
@@ -78,11 +79,12 @@ def sort_files(listing: Listing) -> Sorted:
     return found
 
 
-def is_ours(listing: Listing) -> bool:
-    """Tell whether a directory holds something of Taskforce."""
-    found = sort_files(listing)
-    name = os.path.basename(listing.path)
-    return bool(found.groups) or bool(found.pickles and name in STATE_DIRECTORIES)
+def is_ours(head: FileHead) -> bool:
+    """Tell whether a file is something of Taskforce."""
+    directory, name = os.path.split(head.path)
+    if name.endswith(_PICKLES):
+        return os.path.basename(directory) in STATE_DIRECTORIES
+    return _what(_target_of(name), head) is not None
 
 
 def _target_of(name: str) -> str:
@@ -94,12 +96,14 @@ def _target_of(name: str) -> str:
     return str(match[1] or f"{match[2]}.json")
 
 
-def _what(directory: str, target: str, path: str) -> What | None:
+def _what(target: str, head: FileHead) -> What | None:
+    directory = os.path.dirname(head.path)
     parent = os.path.basename(directory)
     if parent in STATE_DIRECTORIES and target.endswith(".json"):  # nearly always
         return "state"
     if target == "skills.json":
-        return "skills" if _has(path, b'"lesson"', b'"skills"') or _is_empty(path) else None
+        is_full = _has(head, b'"lesson"', b'"skills"')
+        return "skills" if is_full or _is_empty(head.path) else None
     if target == "messages.json" and os.path.basename(os.path.dirname(directory)) == (
         "conversations"
     ):
@@ -110,19 +114,15 @@ def _what(directory: str, target: str, path: str) -> What | None:
         return "checklist" if target.endswith(".md") else "todo"
     if not target.endswith(".json"):
         return None
-    if target == "agent_state.json" or _has(path, b'"state_data"'):
+    if target == "agent_state.json" or _has(head, b'"state_data"'):
         return "state"
-    return "todo" if _has(path, b'"todolist_id"') and _has(path, b'"items"') else None
+    return "todo" if _has(head, b'"todolist_id"') and _has(head, b'"items"') else None
 
 
-def _has(path: str, *words: bytes) -> bool:
+def _has(head: FileHead, *words: bytes) -> bool:
     """Tell whether one of some words is in the first bytes of a file."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except OSError:
-        return False
-    return any(word in head for word in words)
+    first = head.data[:_HEAD_BYTES]
+    return any(word in first for word in words)
 
 
 def _is_empty(path: str) -> bool:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+import pytest
+
 from dynostore import Store
+from dynostore.import_source import choose_readers, find_source
 from dynostore.importer import import_from
+from dynostore.legacy import READERS
 
 TASK = "id: task-3\ngoal: Establish the queue.\n"
 
@@ -53,3 +59,26 @@ def test_runs_in_a_database_of_dynoais_are_not_passed_by(tree: Any, target: Stor
     (lost,) = [entry for entry in report.entries if entry.outcome == "invalid"]
     assert (lost.path, report.exit_code) == ("dynoai.db", 3)
     assert (lost.reason or "").startswith("1 runs in a database")
+
+
+def test_all_tools_are_looked_for_in_one_walk_that_opens_each_file_once(
+    tree: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.write("talks/a.json", {"conversation_id": "a", "messages": [], "start_time": "2026-01-01"})
+    tree.write("tasks/queue/core/b.yml", TASK)
+    tree.write("notes/c.txt", "nobody's")
+    places = sorted(map(str, [tree.root, *tree.root.rglob("*")]))
+    met: list[str] = []
+    for name in ("scandir", "open"):
+        monkeypatch.setattr(os, name, _counted(getattr(os, name), met))
+    found = choose_readers(find_source(tree.root), "auto", READERS)
+    assert [reader.kind for reader in found] == ["chiffon", "haia"]
+    assert sorted(met) == places
+
+
+def _counted(function: Callable[..., Any], met: list[str]) -> Callable[..., Any]:
+    def call(path: Any, *rest: Any) -> Any:
+        met.append(str(path))
+        return function(path, *rest)
+
+    return call
