@@ -7,9 +7,8 @@ and is named. What a model merges without a person (``updated_at`` by ``max``) i
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from dynostore.errors import InvalidValue
@@ -21,8 +20,10 @@ from dynostore.fields import (
     TextField,
     UtcTimeField,
     WholeNumberField,
-    time_text,
+    storable_json,
+    writer_of,
 )
+from dynostore.ids import derived_id
 from dynostore.models.base import Record, checked, key_field
 from dynostore.prepared import record_of
 
@@ -36,23 +37,50 @@ class WholeRow:
     """A row of some table, with all its columns.
 
     :ivar values: by column name, in the table's order.
+    :ivar is_normal: whether they are in the form in which the store gives them back.
+    :ivar cells: the same as the drivers take them, after :meth:`check`.
     """
 
     model: type[Record]
     key: Any
     values: dict[str, Any]
+    is_normal: bool = False
+    cells: list[Any] | None = None
 
     @property
     def table(self) -> str:
         """The name of its table."""
         return str(self.model._meta.table_name)
 
-    def check(self) -> None:
-        """Ask what the store's door will ask.
+    def check(self) -> list[Any]:
+        """Ask what the store's door asks, and give what it writes.
 
         :raises InvalidValue: names the first column whose value breaks a rule.
         """
-        checked(self.model, self.values)
+        if self.cells is None:
+            self.cells = self._checked()
+        return self.cells
+
+    def _checked(self) -> list[Any]:
+        shape = _shape_of(self.model)
+        cells = []
+        for (column, null, write, rewrite), value in zip(
+            shape.writers, self.values.values(), strict=True
+        ):
+            if value is not None:
+                try:
+                    value = rewrite(value) if self.is_normal else write(value)
+                except ValueError as exc:
+                    raise InvalidValue(column, str(exc)) from None
+            elif not null:
+                raise InvalidValue(column, "must not be empty")
+            cells.append(value)
+        if shape.natural is not None:
+            parent, name = shape.natural
+            if self.key != derived_id(shape.table, str(cells[parent]), str(cells[name])):
+                names = " and ".join(self.model.NATURAL_KEY or ())
+                raise InvalidValue(shape.key, f"is not the one derived from {names}")
+        return cells
 
     def check_scalars(self) -> None:
         """The same, but for JSON, which costs as much as all the rest."""
@@ -71,6 +99,7 @@ class WholeRow:
                 except ValueError as exc:
                     raise InvalidValue(column, str(exc)) from None
         self.key = self.values[_shape_of(self.model).key]
+        self.is_normal = True
 
     def as_record(self) -> Record:
         """Give it as the record that a repository takes."""
@@ -103,16 +132,25 @@ class _Shape:
         self.fields = tuple(field.name for field in meta.columns.values())
         self.scalars = tuple(c for c, f in meta.columns.items() if not isinstance(f, JsonField))
         self.key = key_field(model).column_name
+        self.writers = [
+            (column, field.null, writer_of(field), _rewriter_of(field))
+            for column, field in meta.columns.items()
+        ]
+        self.natural = None
+        if model.NATURAL_KEY is not None:
+            parent, name = map(self.fields.index, model.NATURAL_KEY)
+            self.natural = parent, name
         # A plan gets its defaults, a UUID its dashes, a number of a step becomes text.
         self.normalising = [
             (column, field.check)
             for column, field in meta.columns.items()
             if type(getattr(field, "rel_field", field)) not in _UNCHANGED
         ]
-        # Neither the key nor the parent of a row can differ between two versions of it; what it may
-        # or may not refer to can.
-        fixed = {self.key, *(field.column_name for field in meta.refs if not field.null)}
-        self.imaged = tuple(column for column in self.columns if column not in fixed)
+
+
+def _rewriter_of(field: Any) -> Callable[[Any], Any]:
+    """Give what checks a value that has its form already, such as a plan with all its defaults."""
+    return storable_json if isinstance(field, JsonField) else writer_of(field)
 
 
 _UNCHANGED = (
@@ -194,36 +232,3 @@ def _merged_value(how: str | None, my: Any, their: Any) -> Any:
     if how == "union" and isinstance(my, list) and isinstance(their, list):
         return my + [item for item in their if item not in my]
     return _CONFLICT
-
-
-def image_of(row: WholeRow, children: Sequence[WholeRow]) -> dict[str, Any]:
-    """Give what a record and its children say, as JSON.
-
-    ``{"values": {...}, "children": {table: {key: {...}}}}``, values by column, empty ones, keys and
-    references left out; :func:`base_of` reads it.
-    """
-    by_table: dict[str, dict[str, Any]] = {}
-    for child in children:
-        by_table.setdefault(child.table, {})[child.key] = _as_json(child)
-    return {"values": _as_json(row), "children": by_table}
-
-
-def _as_json(row: WholeRow) -> dict[str, Any]:
-    values = row.values
-    return {
-        column: time_text(value) if type(value) is dt.datetime else value
-        for column in _shape_of(row.model).imaged
-        if (value := values[column]) is not None
-    }
-
-
-def base_of(model: type[Record], image: Any) -> dict[str, Any]:
-    """Give one row of an image as values by column; nothing where there is no such row."""
-    columns = model._meta.columns
-    return {
-        column: field.python_value(image[column])
-        if isinstance(field, UtcTimeField)
-        else image[column]
-        for column, field in columns.items()
-        if column in image
-    }

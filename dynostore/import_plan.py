@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dynostore.errors import InvalidValue
 from dynostore.fields import utc_now
 from dynostore.ids import derived_id
+from dynostore.import_image import base_of, image_text
 from dynostore.import_keys import tell_apart
-from dynostore.import_merge import (
-    Existing,
-    WholeRow,
-    base_of,
-    image_of,
-    merge_row,
-    whole_row,
-)
+from dynostore.import_merge import Existing, WholeRow, merge_row, whole_row
 from dynostore.import_report import Entry
 from dynostore.legacy import SourceRecord
 from dynostore.models import Import, Record, RunFile
 from dynostore.models.base import key_field
 from dynostore.repositories import ImportRepository
+
+_IMAGE_AT = [*Import._meta.columns].index("image")
 
 Taken = tuple[str | None, str, str]
 """Of what was imported before: its content hash, its place and what became of it."""
@@ -83,6 +80,8 @@ class Plan:
 
     :ivar rows: what the store must write; empty where nothing changes.
     :ivar records_import: whether the row in ``imports`` is written.
+    :ivar is_new: whether none of ``rows`` is in the store.
+    :ivar is_first: whether there is no row of it in ``imports``.
     :ivar base: what the next import compares with, the record first, then its children.
     """
 
@@ -92,6 +91,8 @@ class Plan:
     kept: list[str] = dataclasses.field(default_factory=list)
     reason: str | None = None
     records_import: bool = False
+    is_new: bool = False
+    is_first: bool = False
     base: list[WholeRow] = dataclasses.field(default_factory=list)
 
     def refuse(self, reason: str) -> None:
@@ -122,21 +123,39 @@ class Plan:
             kind=self.item.kind,
         )
 
-    def import_record(self) -> Import:
-        """Give the row for ``imports``."""
+    def import_record(self) -> Record:
+        """Give the record for ``imports``.
+
+        :raises InvalidValue: names the first column whose value breaks a rule.
+        """
+        row = self._import_row()
+        row.values["image"] = json.loads(image_text(self.base, self.item.read))
+        return row.as_record()
+
+    def import_cells(self) -> list[Any]:
+        """Give the same as the drivers take it.
+
+        :raises InvalidValue: names the first column whose value breaks a rule.
+        """
+        cells = self._import_row().check()
+        cells[_IMAGE_AT] = image_text(self.base, self.item.read)
+        return cells
+
+    def _import_row(self) -> WholeRow:
         source = self.item.source
-        return Import(
-            id=self.item.import_id,
-            kind=self.item.kind,
-            source_path=source.place,
-            record_table=self.item.row.table,
-            record_key=str(self.item.row.key),
-            content_hash=source.content_hash,
-            image=image_of(self.base[0], self.base[1:]) | {"read": self.item.read},
-            status="kept" if self.kept else self.outcome,
-            reason=self.reason,
-            imported_at=utc_now(),
-        )
+        values = {
+            "id": self.item.import_id,
+            "kind": self.item.kind,
+            "source_path": source.place,
+            "record_table": self.item.row.table,
+            "record_key": str(self.item.row.key),
+            "content_hash": source.content_hash,
+            "image": None,
+            "status": "kept" if self.kept else self.outcome,
+            "reason": self.reason,
+            "imported_at": utc_now(),
+        }
+        return whole_row(Import, values)
 
 
 class Planner:
@@ -228,7 +247,9 @@ def _is_stored(imports: ImportRepository | None, model: type[Record], key: Any) 
 def _creation(item: ImportItem, taken: Taken | None) -> Plan:
     reason = None if taken is None else "was imported before and is no longer in the store"
     rows = item.rows
-    return Plan(item, "created", rows, reason=reason, records_import=True, base=rows)
+    plan = Plan(item, "created", rows, reason=reason, records_import=True, base=rows)
+    plan.is_new, plan.is_first = True, taken is None
+    return plan
 
 
 def _merge(item: ImportItem, taken: Taken | None, stored: _Stored, existing: Existing) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from dynostore import errors, models
@@ -30,7 +30,7 @@ _OF_THE_STORE = (
 
 
 class _RefusedBatch(Exception):
-    """Rolls a batch back to its savepoint."""
+    """Rolls a batch back."""
 
 
 class BatchWriter:
@@ -58,13 +58,37 @@ class BatchWriter:
             plans = self._planner.plan(batch)
             if not any(plan.records_import for plan in plans):
                 return plans, []
+        try:
+            return self._write_planned(batch, self._write_at_once)
+        except _RefusedBatch:
+            return self._write_planned(batch, self._write)
+
+    def _write_planned(
+        self, batch: Sequence[ImportItem], write: Callable[[list[Plan]], None]
+    ) -> tuple[list[Plan], list[Remark]]:
         with self._store.transaction():
             # Only now that nobody else can write: what was decided before may be outdated.
             plans = self._planner.plan(batch)
-            self._write(plans)
+            write(plans)
             # Before the others see it, so that no writer of theirs can look like a difference.
-            differences = [*self._read_back(plans)]
-        return plans, differences
+            return plans, [*self._read_back(plans)]
+
+    def _write_at_once(self, plans: list[Plan]) -> None:
+        """Write all that the door lets in, as nearly always nothing else refuses it.
+
+        :raises _RefusedBatch: the database does: who is to blame is found out from the beginning.
+        """
+        # No savepoint: SQLite copies every page that changes inside of one.
+        rows = _Rows(plans)
+        try:
+            for _, model in self._repositories:
+                for replace in (False, True):
+                    if part := rows.of(model, replace=replace):
+                        self._store.imports.write(model, part, replace=replace)
+        except _OF_THE_STORE:
+            raise
+        except errors.DynostoreError as exc:
+            raise _RefusedBatch from exc
 
     def _write(self, plans: list[Plan]) -> None:
         """Write, leaving out whole records of which the database refuses a part."""
@@ -145,15 +169,22 @@ class BatchWriter:
         columns = list(model._meta.columns)
         key_at = columns.index(key_field(model).column_name)
         field_at = columns.index(field.column_name)
-        stored = {row[key_at]: row for row in self._store.imports.stored(model, field, [*asked])}
+        imports = self._store.imports
+        # str: a server's UUID is an object of its own.
+        stored = {str(row[key_at]): row for row in imports.stored_cells(model, field, [*asked])}
         for plan, row, _ in part:
-            found = stored.pop(row.key, None)
+            cells = stored.pop(row.key, None)
+            if cells is not None and row.cells == [*cells]:
+                continue
+            # A server gives times and JSON in other forms than it takes them.
+            found = None if cells is None else imports.values_of(model, cells)
             if found != tuple(row.values.values()):
                 yield Remark(plan.item.source.path, _difference(row, found))
-        for key, found in stored.items():
+        for key, cells in stored.items():
             if key not in rows:
                 message = f"{model._meta.table_name} {key}: is in the store and not in the source"
-                yield Remark(asked[found[field_at]].item.source.path, message)
+                parent = imports.values_of(model, cells)[field_at]
+                yield Remark(asked[parent].item.source.path, message)
 
 
 def _by_question(
@@ -168,6 +199,31 @@ def _by_question(
     return groups
 
 
+class _Rows:
+    """The rows that a batch of plans writes, checked, by table and whether they may be there.
+
+    A plan of which the door refuses a row is refused.
+    """
+
+    def __init__(self, plans: Sequence[Plan]) -> None:
+        self._rows: dict[tuple[type[Record], bool], list[list[Any]]] = {}
+        for plan in plans:
+            if plan.records_import:
+                try:
+                    rows = [(row.model, row.check()) for row in plan.rows]
+                    cells = plan.import_cells()
+                except errors.InvalidValue as exc:
+                    plan.refuse(exc.message)
+                    continue
+                for model, row in rows:
+                    self._rows.setdefault((model, not plan.is_new), []).append(row)
+                self._rows.setdefault((models.Import, not plan.is_first), []).append(cells)
+
+    def of(self, model: type[Record], *, replace: bool) -> list[list[Any]]:
+        """Give a table's rows."""
+        return self._rows.get((model, replace), [])
+
+
 class _Records:
     """The records that a batch of plans writes, by table, each with its plan."""
 
@@ -176,8 +232,11 @@ class _Records:
         self._plans: dict[int, Plan] = {}
         for plan in plans:
             if plan.records_import:
-                rows = [row.as_record() for row in plan.rows]
-                rows.append(plan.import_record())
+                try:
+                    rows = [*(row.as_record() for row in plan.rows), plan.import_record()]
+                except errors.InvalidValue as exc:
+                    plan.refuse(exc.message)
+                    continue
                 for row in rows:
                     self.by_model.setdefault(type(row), []).append(row)
                     self._plans[id(row)] = plan

@@ -26,7 +26,7 @@ from dynostore.legacy.haia_messages import (
 )
 from dynostore.legacy.source_heads import FileHead
 from dynostore.legacy.source_json import MAX_BYTES, parse
-from dynostore.legacy.timestamps import from_file_time
+from dynostore.legacy.timestamps import from_file_time, parse_utc
 from dynostore.models import Conversation, Message
 
 _READER_VERSION = "haia 1\n"
@@ -181,8 +181,10 @@ def _parse(facts: FileFacts) -> tuple[Any, list[str]]:
 
 
 def _time_of(message: Any) -> dt.datetime | None:
-    said = message.get("timestamp") if isinstance(message, dict) else None
-    return CellReader({"timestamp": said}).time("timestamp")
+    try:
+        return parse_utc(message["timestamp"])[0]
+    except (KeyError, TypeError, ValueError):  # what is wrong with it is said with the message
+        return None
 
 
 def _messages(
@@ -217,8 +219,10 @@ def _messages(
         content = cells.text("content")
         if content is None:
             cells.warn("content: is missing; left empty")
-        cells.time("timestamp")
-        if time is None:
+        if time is not None:
+            cells.raw("timestamp")
+        else:
+            cells.time("timestamp")
             cells.warn("timestamp: is missing; that of the message before is taken")
         metadata = {_ESTIMATED: True, **cells.rest()}
         if cells.aside:

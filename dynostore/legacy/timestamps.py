@@ -24,6 +24,8 @@ def parse_utc(value: Any) -> tuple[dt.datetime, bool]:
         if stamp is not None:
             return stamp, True
         raise ValueError(f"{value[:80]!r} is not a time") from None
+    if moment.tzinfo is dt.UTC:  # nearly always
+        return moment, True
     if moment.tzinfo is None:
         return moment.replace(tzinfo=dt.UTC), False
     try:

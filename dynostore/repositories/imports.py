@@ -13,6 +13,7 @@ from dynostore.repositories.base import Page, Refused, Repository, filtered
 
 # Inside the classes below ``list`` is a verb.
 RefusedList = list[Refused]
+Cells = list[list[Any]]
 
 _KEYS_PER_QUERY = 5_000  # far below SQLite's limit of 32,766 bound values
 
@@ -166,6 +167,26 @@ class ImportRepository(Repository):
         """
         yield from self._tuples(tuple(model._meta.columns.values()), field, values)
 
+    def stored_cells(
+        self, model: type[Record], field: Any, values: Sequence[Any]
+    ) -> Iterator[tuple[Any, ...]]:
+        """Give the same as the driver gives it; :meth:`values_of` gives a row's values."""
+        yield from self._cells(tuple(model._meta.columns.values()), field, values)
+
+    def values_of(self, model: type[Record], cells: Sequence[Any]) -> tuple[Any, ...]:
+        """Give the values of a whole row as the driver gave it."""
+        (row,) = _converted(tuple(model._meta.columns.values()), [cells])
+        return row
+
+    def write(self, model: type[Record], rows: Cells, *, replace: bool) -> None:
+        """Write checked rows of any table, as the drivers take them, inside a transaction.
+
+        :param replace: whether rows of these keys may be there; then no key may be given twice.
+        :raises ConstraintFailed: a key is there, or a parent is not; some of the rows are written.
+        """
+        with self._db.reading():
+            self._write_rows(model, rows, replace=replace)
+
     def stored_keys(
         self, model: type[Record], field: Any, values: Sequence[Any]
     ) -> Iterator[tuple[Any, Any]]:
@@ -179,11 +200,9 @@ class ImportRepository(Repository):
         yield from self._tuples((key_field(model), field), key_field(model), keys)
 
     def _tuples(self, columns: Sequence[Any], field: Any, values: Sequence[Any]) -> Iterator[Any]:
-        converters = [
-            (index, column.python_value)
-            for index, column in enumerate(map(_referred, columns))
-            if isinstance(column, UtcTimeField | JsonField | UuidField)
-        ]
+        return _converted(columns, self._cells(columns, field, values))
+
+    def _cells(self, columns: Sequence[Any], field: Any, values: Sequence[Any]) -> Iterator[Any]:
         # Plain SQL and the driver's own rows: Peewee would make an expression of every key and ask
         # every column of every row to convert itself, which takes three times as long.
         names = ", ".join(f'"{column.column_name}"' for column in columns)
@@ -193,11 +212,20 @@ class ImportRepository(Repository):
             marks = ", ".join([self._db.param] * len(part))
             with self._db.reading():
                 found = self._db.execute_sql(f"{select} IN ({marks})", part).fetchall()
-            for row in found:
-                converted = list(row)
-                for index, convert in converters:
-                    converted[index] = convert(converted[index])
-                yield tuple(converted)
+            yield from found
+
+
+def _converted(columns: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
+    converters = [
+        (index, column.python_value)
+        for index, column in enumerate(map(_referred, columns))
+        if isinstance(column, UtcTimeField | JsonField | UuidField)
+    ]
+    for row in rows:
+        converted = list(row)
+        for index, convert in converters:
+            converted[index] = convert(converted[index])
+        yield tuple(converted)
 
 
 def _referred(column: Any) -> Any:
