@@ -138,6 +138,8 @@ def _number(steps: list[dict[str, Any]], as_read: dict[str, Any], warnings: list
 def _known_status(word: Any) -> str | None:
     if not isinstance(word, str):
         return None
+    if word in STATUS_WORDS:  # nearly always
+        return STATUS_WORDS[word]
     return STATUS_WORDS.get(re.sub(r"[\s_-]", "", word).upper())
 
 

@@ -36,7 +36,10 @@ def _list_of(check: _Check) -> _Check:
     def check_all(value: Any) -> list[Any]:
         if not isinstance(value, list):
             raise ValueError(f"list expected, not {type(value).__name__}")
-        return [_located(f"[{index}]", check, item) for index, item in enumerate(value)]
+        try:
+            return [check(item) for item in value]
+        except ValueError:  # once more, to say which
+            return [_located(f"[{index}]", check, item) for index, item in enumerate(value)]
 
     return check_all
 
@@ -93,7 +96,10 @@ def _step(value: Any) -> dict[str, Any]:
     for name, check in _STEP_CHECKS.items():
         if name not in step:
             raise ValueError(f".{name}: is missing")
-        step[name] = _located(f".{name}", check, step[name])
+        try:
+            step[name] = check(step[name])
+        except ValueError:  # once more, to say where
+            _located(f".{name}", check, step[name])
     return step
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from dynostore import Store
+from dynostore.fields import json_text, time_text
 from dynostore.ids import derived_id
 from dynostore.import_merge import Existing
 from dynostore.import_report import ImportReport
@@ -336,3 +338,29 @@ def test_progress_is_told_after_each_batch_in_files_of_all_files(tree: Any, targ
     told: list[tuple[int, int | None]] = []
     import_from(tree.root, target, progress=lambda done, total: told.append((done, total)))
     assert told == [(250, 530), (500, 530), (530, 530)]
+
+
+def test_what_was_read_is_kept_as_canonical_json_of_what_is_stored(
+    tree: Any, target: Store
+) -> None:
+    odd = {'"quoted" \\ \x7f\t ü 😀': [1e30, 1e-7, -0.0, 2**53 + 1, None, True, "\u2028"]}
+    tree.add_a(results_summary=odd, jetstream_id='JS "\\ \x7f\n 😀')
+    import_from(tree.root, target)
+    (text,) = target.database.execute_sql("SELECT image FROM imports").fetchone()
+    assert text == json_text(json.loads(text))
+    (run,) = target.runs.stream()
+    image = {
+        "values": said_of(run),
+        "children": {"run_files": {file.id: said_of(file) for file in target.runs.files(run.id)}},
+        "read": {"root": str(tree.root), "timezone": "local"},
+    }
+    assert text == json_text(image)
+
+
+def said_of(record: Any) -> dict[str, Any]:
+    """Give what of a record another version of it could say otherwise."""
+    return {
+        column: time_text(value) if isinstance(value, dt.datetime) else value
+        for column, value in record.values().items()
+        if value is not None and column not in ("id", "run_id")
+    }
