@@ -6,14 +6,16 @@ file that was cut off is known for it. Several exports may follow each other in 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from dynostore import errors, models
-from dynostore.fields import UtcTimeField
+from dynostore.fields import JsonField, UtcTimeField
 from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
 from dynostore.legacy.source_json import printable
 from dynostore.legacy.source_tree import shown
@@ -26,6 +28,8 @@ _MAX_HEADER_BYTES = 65_536
 _MAX_LINE_BYTES = 256 * 1024 * 1024  # far above what one value of Postgres' jsonb may have
 _TAIL_BYTES = 65_536
 _WEIGHT_OF_A_BYTE = 4  # of a line in memory, parsed
+# What JSON text can say and no database can hold: NaN, infinity, also as 1e999, NUL, surrogates.
+_SUSPICIOUS = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}|\\u(?:0000|[dD][89a-fA-F])|\d{300}")
 _BOM = b"\xef\xbb\xbf"
 _CUT_OFF = "the line that ends an export is missing: it was cut off, or is still being written"
 _NO_HEADER = f"no line of {FORMAT} comes before this row; taken for version {VERSION}"
@@ -166,7 +170,7 @@ class _Export:
         met[table] = met.get(table, 0) + 1
         if not isinstance(row, dict):
             raise Unreadable("row: an object is expected")
-        values = _values_of(model, row)
+        values = _values_of(model, row, line)
         key = values[key_field(model).column_name]
         return SourceRecord(
             model=model,
@@ -198,25 +202,53 @@ class _Export:
         return found
 
 
-def _values_of(model: type[Record], row: Mapping[str, Any]) -> dict[str, Any]:
+def _values_of(model: type[Record], row: Mapping[str, Any], line: bytes) -> dict[str, Any]:
     """Give a row's values by column, as the store would give them back.
 
+    :param line: what the row was parsed from.
     :raises Unreadable: the store cannot hold one of them.
     """
-    columns = model._meta.columns
-    times = {name for name, field in columns.items() if isinstance(field, UtcTimeField)}
-    given = {
-        name: columns[name].python_value(value) if name in times else value
-        for name, value in row.items()
-    }
+    times, documents, names, key = _columns_of(model)
+    given = dict(row)
+    for name, read in times:
+        if name in given:
+            given[name] = read(given[name])
+    plain = {}
+    if not _SUSPICIOUS.search(line):  # nearly always: what was parsed can be stored as it is
+        plain = {name: given.pop(column) for column, name in documents if column in given}
     try:
-        found = checked(model, given)
+        found = checked(model, given) | plain
     except errors.InvalidValue as exc:
         raise Unreadable(exc.message) from None
-    values = {name: found.get(field.name) for name, field in columns.items()}
-    if values[key_field(model).column_name] is None:
-        raise Unreadable(f"{key_field(model).column_name}: is missing")
+    values = {column: found.get(name) for column, name in names}
+    if values[key] is None:
+        raise Unreadable(f"{key}: is missing")
     return values
+
+
+_Columns = list[tuple[str, str]]
+
+
+@functools.cache
+def _columns_of(
+    model: type[Record],
+) -> tuple[list[tuple[str, Callable[[Any], Any]]], _Columns, _Columns, str]:
+    """Give the columns of times with what reads them, those of JSON, all of them, and the key's.
+
+    The two in the middle are with their fields' names.
+    """
+    columns = model._meta.columns
+    times: list[tuple[str, Callable[[Any], Any]]] = [
+        (column, field.python_value)
+        for column, field in columns.items()
+        if isinstance(field, UtcTimeField)
+    ]
+    # One that may be empty: of another the check must say that it is not.
+    documents: _Columns = [
+        (c, f.name) for c, f in columns.items() if type(f) is JsonField and f.null
+    ]
+    names: _Columns = [(column, field.name) for column, field in columns.items()]
+    return times, documents, names, str(key_field(model).column_name)
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
