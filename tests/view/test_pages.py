@@ -21,6 +21,9 @@ from dynostore.fields import UuidField
 from dynostore.reports import REPORTS, answer
 from dynostore.store import Store
 
+# Datasette asks SQLite, in a database in memory that it leaves to be collected, whether it has JSON.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed database in <sqlite3:ResourceWarning")
+
 DASHBOARD = "/-/dashboards/store"
 ODD_NAMES = [
     "failed-tasks",
