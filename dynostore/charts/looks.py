@@ -27,6 +27,9 @@ RUN_COLOURS = {
 ROLE_COLOURS = {"user": BLUE, "assistant": GREEN, "tool": ORANGE, "system": GREY}
 SYNC_COLOURS = {"waits to be sent": BLUE, "in conflict": ORANGE, "rejected by the server": RED}
 
+# As many as stand beside each other in a narrow window.
+_LEGEND_COLUMNS = {3: 2, 4: 4}
+
 _INK, _LINES = "#1f2933", "#dde3e9"
 
 
@@ -62,7 +65,6 @@ def drawing(spec: Spec, *, height: int | Spec = 220) -> Spec:
                 "titleColor": _INK,
                 "labelFontSize": 12,
                 "symbolType": "square",
-                "columns": 3,
             },
             "text": {"color": _INK, "fontSize": 12},
         },
@@ -92,6 +94,7 @@ def day_axis(*, bars: bool = False) -> Spec:
         "title": "day (UTC)",
         "format": "%b %d",
         "labelOverlap": True,
+        "labelSeparation": 8,
         "grid": False,
         "tickCount": {"interval": "day", "step": 1},
     }
@@ -116,7 +119,7 @@ def coloured(field: str, colours: Mapping[str, str]) -> Spec:
         "field": field,
         "type": "nominal",
         "scale": {"domain": [*colours], "range": [*colours.values()]},
-        "legend": {"title": None},
+        "legend": {"title": None, "columns": _LEGEND_COLUMNS.get(len(colours), 3)},
     }
 
 

@@ -161,6 +161,7 @@ class StoreView(Datasette):  # type: ignore[misc]  # untyped
                     await _refuse(send)
                     return
                 if scope["path"].startswith("/-/dashboards"):
+                    await self.refresh_schemas()  # as Datasette does for its own pages
                     _dashboards.set(dashboards(NAME, await self._reasons(scope["query_string"])))
             await inner(scope, receive, send)
 

@@ -21,7 +21,7 @@ from dynostore.fields import UuidField
 from dynostore.reports import REPORTS, answer
 from dynostore.store import Store
 
-# Datasette asks SQLite, in a database in memory that it leaves to be collected, whether it has JSON.
+# Datasette asks a database in memory, which it leaves to be collected, whether SQLite has JSON.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database in <sqlite3:ResourceWarning")
 
 DASHBOARD = "/-/dashboards/store"
@@ -148,8 +148,10 @@ def test_a_report_says_its_default_and_asks_it(site: Any) -> None:
 
 
 def test_the_dashboard_and_each_chart_ask_what_the_chart_declares(site: Any) -> None:
-    page = site.page(DASHBOARD)
+    page = site.page(DASHBOARD)  # the first page that anybody asks for
     assert 'value="30"' in page
+    (style,) = re.findall(r'href="(/-/dynostore/[^"]+)"', page)
+    assert ".overview" in site.page(style)
     for chart in CHARTS:
         assert chart.title in page
         alone = site.page(f"{DASHBOARD}/{chart.name}", days="9")
