@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 from dynostore import errors
 from dynostore.exporter import export_to
 from dynostore.inventory import take_inventory
+from dynostore.migrator import Migrator, directory
 from dynostore.models import ALL
 from dynostore.search import sqlite_index
 from dynostore.sqlite_dependents import SEARCH_PREFIX
@@ -198,18 +200,32 @@ def test_one_that_is_not_as_it_should_be_is_made_anew(path: Path, store: Store, 
     assert len(ids(store, "common")) == 31
 
 
-def test_an_upgrade_needs_no_index_and_leaves_none_that_missed_what_it_wrote(
-    path: Path, store: Store
+def test_an_upgrade_leaves_no_index_that_missed_what_it_wrote(
+    path: Path, store: Store, tmp_path: Path
 ) -> None:
     assert ids(store, "word7") == ["m07"]
-    store.migrator.downgrade(3)  # conversations and ideation are gone, with their triggers
-    plainly(path, "UPDATE memories SET lesson = 'meanwhile' WHERE memory_id = 'm07'")
-    store.migrator.upgrade()
+    steps = tmp_path / "steps"
+    shutil.copytree(directory(), steps, ignore=shutil.ignore_patterns("__pycache__"))
+    (steps / "9999_words.py").write_text(
+        "CHANGES_ROWS = ()\n"
+        "def up(migrator, db):\n"
+        "    db.execute_sql(\"UPDATE memories SET lesson = 'anew' WHERE memory_id = 'm07'\")\n"
+        "def down(migrator, db):\n"
+        "    pass\n"
+    )
+    Migrator(store.database, steps).upgrade()
     assert ids(store, "word7") == []
-    assert ids(store, "meanwhile") == ["m07"]
+    assert ids(store, "anew") == ["m07"]
+
+
+def test_tables_that_go_and_come_back_with_the_schema_are_searched_again(store: Store) -> None:
+    assert ids(store, "word7") == ["m07"]
+    store.migrator.downgrade(3)  # conversations and ideation are gone, with their triggers
+    store.migrator.upgrade()
     talk = store.conversations.create_conversation("t")
     message = store.conversations.add_message(talk.id, "user", "afterwards")
     assert ids(store, "afterwards") == [message.id]
+    assert ids(store, "word7") == ["m07"]
 
 
 def test_its_tables_are_no_records(path: Path, store: Store, tmp_path: Path) -> None:
