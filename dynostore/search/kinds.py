@@ -11,8 +11,9 @@ from dynostore.models import Conversation, IdeationRequirement, Memory, Message,
 from dynostore.models.base import Record, key_field
 
 INDEXED_CHARACTERS = 100_000
-"""How much of each column is indexed. Postgres refuses a row with more than 1 MiB of words in an
-index, and nobody's write may fail for the search's sake."""
+"""How much is indexed of what a record is called, and of the rest. Postgres refuses a row with more
+than 1 MiB of words in an index, up to four bytes for each character of a text, and nobody's write
+may fail for the search's sake."""
 
 _ESCAPES = (r"\\", r"\n", r"\r", r"\t", r"\"")
 """How JSON writes some characters: as it stands, the word after a line's end begins with n."""
@@ -56,7 +57,10 @@ class Kind:
         :param row: what the columns belong to: ``NEW``, or a table's alias.
         :param json_as: makes text of a JSON column.
         """
-        return " || ' ' || ".join(self._column(name, row, json_as) for name in columns) or "''"
+        if not columns:
+            return "''"
+        joined = " || ' ' || ".join(self._column(name, row, json_as) for name in columns)
+        return f"substr({joined}, 1, {INDEXED_CHARACTERS})"
 
     def _column(self, name: str, row: str, json_as: str) -> str:
         sql = f'{row}."{name}"'
@@ -64,6 +68,7 @@ class Kind:
             sql = json_as.format(sql)
             for escape in _ESCAPES:
                 sql = f"replace({sql}, '{escape}', ' ')"
+        # Cut here too: put together, they would be more than SQLite can hold in one value.
         return f"coalesce(substr({sql}, 1, {INDEXED_CHARACTERS}), '')"
 
 

@@ -200,6 +200,11 @@ def test_a_text_of_any_size_can_be_written_beside_the_index(store: Store) -> Non
     talk = store.conversations.create_conversation("long")
     for text in (f"begin {words} end", f"begin {dense}", f"begin {words.replace(' ', '-')}"):
         store.conversations.add_message(talk.id, "tool", text)
+    store.memories.add(dense, dense[::-1])
+    store.runs.create(source="s", metadata={"a": dense}, config_snapshot=[words])
+    run = store.runs.create(source="s", current_stage=dense)
+    facts: Any = {"a": dense[::-1]}
+    store.runs.update(run.id, metadata=facts, error_info=facts, results_summary={"b": dense})
     assert len(store.search("begin")) == 3
     assert len(store.search("end")) == 0  # beyond the part that is indexed
 
