@@ -193,19 +193,24 @@ def test_any_text_is_found_by_its_words_and_any_text_is_a_query(
     store.search(typed)
 
 
+def dense(first: str) -> str:
+    """Give 100,000 characters of words that are all different, and take the most room in an index.
+
+    :param first: the letter of an alphabet from which on it is used.
+    """
+    return "".join(f"{chr(0x4E00 + n % 20_000)}{chr(ord(first) + n % 24)} " for n in range(33_333))
+
+
 def test_a_text_of_any_size_can_be_written_beside_the_index(store: Store) -> None:
     store.search("knock")
     words = "".join(f"{number:x} " for number in range(150_000))  # over 1 MiB in an index
-    dense = "".join(f"{chr(0x4E00 + n % 20_000)}{chr(0x3B1 + n % 24)} " for n in range(100_000))
     talk = store.conversations.create_conversation("long")
-    for text in (f"begin {words} end", f"begin {dense}", f"begin {words.replace(' ', '-')}"):
-        store.conversations.add_message(talk.id, "tool", text)
-    store.memories.add(dense, dense[::-1])
-    store.runs.create(source="s", metadata={"a": dense}, config_snapshot=[words])
-    run = store.runs.create(source="s", current_stage=dense)
-    facts: Any = {"a": dense[::-1]}
-    store.runs.update(run.id, metadata=facts, error_info=facts, results_summary={"b": dense})
-    assert len(store.search("begin")) == 3
+    store.conversations.add_message(talk.id, "tool", f"begin {words} end")
+    # Together they are over the limit too.
+    run = store.runs.create(source="begin", current_stage=dense("β"), metadata={"a": dense("б")})
+    facts: dict[str, Any] = {"a": dense("բ")}
+    store.runs.update(run.id, error_info=facts, results_summary={"a": dense("ბ")})
+    assert len(store.search("begin")) == 2
     assert len(store.search("end")) == 0  # beyond the part that is indexed
 
 
