@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -120,16 +121,15 @@ def test_while_somebody_else_makes_the_index_a_search_goes_without(
 ) -> None:
     from dynostore.search import postgres_index as index
 
-    other = psycopg2.connect(store_url)
-    try:
-        with other.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (index._ADVISORY_LOCK,))
+    with contextlib.closing(psycopg2.connect(store_url)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (index._ADVISORY_LOCK,))
         hits = filled.search("knock")
         assert len(hits) == len(KINDS)
         assert "somebody else makes the index now" in hits.notes[0]
         with pytest.raises(errors.StoreLocked):
             filled.rebuild_search()
-    finally:
-        other.close()
-    filled.rebuild_search()
+        # Its end frees the lock too, but some time after it.
+        cursor.execute("SELECT pg_advisory_unlock(%s)", (index._ADVISORY_LOCK,))
+        other.rollback()  # the index waits for transactions that are open
+        filled.rebuild_search()
     assert filled.search("knock").notes == []

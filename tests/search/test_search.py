@@ -207,7 +207,7 @@ def test_a_text_of_any_size_can_be_written_beside_the_index(store: Store) -> Non
     talk = store.conversations.create_conversation("long")
     store.conversations.add_message(talk.id, "tool", f"begin {words} end")
     # Together they are over the limit too.
-    run = store.runs.create(source="begin", current_stage=dense("β"), metadata={"a": dense("б")})
+    run = store.runs.create(source="begin", current_stage=dense("β"), metadata={"a": dense("ж")})
     facts: dict[str, Any] = {"a": dense("բ")}
     store.runs.update(run.id, error_info=facts, results_summary={"a": dense("ბ")})
     assert len(store.search("begin")) == 2
