@@ -66,6 +66,7 @@ PARTS = {
     "dynostore.sqlite_dependents": "dynostore.migrator",
     "dynostore.import_archive": "dynostore.importer",
     "dynostore.import_ledger": "dynostore.importer",
+    "dynostore.import_image": "dynostore.importer",
     "dynostore.import_keys": "dynostore.importer",
     "dynostore.own_schema": "dynostore.own_models",
     "dynostore.import_merge": "dynostore.importer",
