@@ -14,7 +14,8 @@ from typing import Any
 from dynostore.database import SqliteFile
 from dynostore.doctor.findings import Finding, telling
 from dynostore.integrity import find_damage
-from dynostore.sqlite_dependents import quoted
+from dynostore.search import is_ready
+from dynostore.sqlite_dependents import SEARCH_PREFIX, quoted
 
 _SMALL_BYTES = 16 * 1024 * 1024
 _BUDGET_S = 1.0
@@ -25,11 +26,7 @@ _TABLES = (
     "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0"
     " AND name NOT LIKE 'sqlite_%' ORDER BY name"
 )
-_FULL_TEXT = (
-    "SELECT name FROM sqlite_master WHERE type = 'table'"
-    " AND sql LIKE 'CREATE VIRTUAL TABLE%USING fts5%' ORDER BY name"
-)
-_FEEDS = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND instr(sql, ?) > 0"
+_OF_THE_SEARCH = "SELECT count(*) FROM sqlite_master WHERE substr(name, 1, ?) = ?"
 
 
 @dataclasses.dataclass
@@ -55,7 +52,7 @@ def look_at_contents(db: SqliteFile) -> list[Finding]:
         else:
             findings += _sampled(db)
     with telling("search", findings), db.reading():
-        findings += _full_text(db)
+        findings.append(_full_text(db))
     return findings
 
 
@@ -148,16 +145,12 @@ def _covers_all(execute: Any, name: str, index: str) -> bool:
     return all(column >= 0 for _, column, *_ in columns)
 
 
-def _full_text(db: SqliteFile) -> Iterator[Finding]:
+def _full_text(db: SqliteFile) -> Finding:
     execute: Any = db.execute_sql
-    names = [name for (name,) in execute(_FULL_TEXT).fetchall()]
-    for name in names:
-        execute(f"SELECT rowid FROM {quoted(name)} LIMIT 1").fetchall()
-        [(feeding,)] = execute(_FEEDS, (name,)).fetchall()
-        if not feeding:
-            message = f"{name}: no trigger keeps the full-text index current"
-            yield Finding("search", "warning", message, "dynostore search --rebuild")
-        else:
-            yield Finding("search", "ok", f"{name}: can be read, and is kept current")
-    if not names:
-        yield Finding("search", "ok", "no full-text index yet: the first search makes it")
+    [(parts,)] = execute(_OF_THE_SEARCH, (len(SEARCH_PREFIX), SEARCH_PREFIX)).fetchall()
+    if not parts:
+        return Finding("search", "ok", "no full-text index yet: the first search makes it")
+    if is_ready(db):
+        return Finding("search", "ok", "the full-text index is whole, and triggers keep it so")
+    message = "the full-text index is not whole, or its triggers are not what they should be"
+    return Finding("search", "warning", message, "dynostore search --rebuild")

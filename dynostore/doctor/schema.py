@@ -11,6 +11,7 @@ from dynostore.doctor.findings import Finding, sql_of, telling
 from dynostore.migrator import Migrator
 from dynostore.own_models import OwnModels
 from dynostore.own_schema import OwnSchema
+from dynostore.sqlite_dependents import SEARCH_PREFIX
 
 _OF_THE_SYNC = ("sync_rev", "sync_seq", "sync_node")
 
@@ -68,7 +69,9 @@ def _drift(db: Any) -> Iterator[Finding]:
         message = f"{index.table}: has no index on {shown}: lists are slow"
         yield Finding("tables", "warning", message, _creating(db, index))
     strange += [
-        f"index {index.name}" for index in difference.drop_indexes if index.columns != ("sync_seq",)
+        f"index {index.name}"
+        for index in difference.drop_indexes
+        if index.columns != ("sync_seq",) and not str(index.name).startswith(SEARCH_PREFIX)
     ]
     if strange:
         message = f"not made by dynostore: {', '.join(strange)}"

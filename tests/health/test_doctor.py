@@ -114,13 +114,14 @@ def test_tables_that_are_not_those_of_the_models_are_told_with_what_mends_them(
     assert (done.code, done.finding("tables")["severity"]) == (1, "error")
 
 
-def test_a_full_text_index_that_nothing_feeds_is_told(call: Call, filled: Path) -> None:
-    run_sql(filled, "CREATE VIRTUAL TABLE words USING fts5 (text)")
-    assert call("--json", "doctor").finding("search")["severity"] == "warning"
-    run_sql(
-        filled,
-        "CREATE TRIGGER feed AFTER INSERT ON runs BEGIN INSERT INTO words VALUES (NEW.id); END",
-    )
+def test_a_full_text_index_that_is_not_kept_current_is_told(call: Call, filled: Path) -> None:
+    assert "first search" in call("--json", "doctor").finding("search")["message"]
+    assert call("search", "a").code == 0
+    assert "is whole" in call("--json", "doctor").finding("search")["message"]
+    run_sql(filled, "DROP TRIGGER dynostore_search_runs_insert")
+    finding = call("--json", "doctor").finding("search")
+    assert finding["severity"] == "warning"
+    assert call(*shlex.split(finding["mend"])[1:]).code == 0
     assert call("--json", "doctor").finding("search")["severity"] == "ok"
 
 
@@ -198,6 +199,7 @@ def test_a_postgres_store_is_looked_at(call: Call, postgres: Any, postgres_url: 
     done = call("--json", "--db", postgres_url, "doctor")
     assert (done.code, done.finding("schema")["severity"]) == (1, "error")
     assert call(*shlex.split(done.finding("schema")["mend"])[1:]).code == 0
+    assert call("--db", postgres_url, "search", "a").code == 0
     done = call("--json", "--db", postgres_url, "doctor")
     assert (done.code, json.loads(done.out)["worst"]) == (0, "ok")
     postgres.execute("DROP INDEX runs_status_created_at", database)
