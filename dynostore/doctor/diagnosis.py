@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from dynostore.doctor.schema import look_at_schema
 from dynostore.doctor.server import look_at_remote, look_at_store
 from dynostore.doctor.syncing import known_server, look_at_sync
 from dynostore.own_models import OwnModels
+
+_PATIENCE_S = 0.5
 
 
 def diagnose(
@@ -66,7 +69,9 @@ def _of_file(
         log = path.with_name(path.name + "-wal")
         read_only = log.exists() or _is_unwritable(findings)
         with telling("file", findings):
-            db = SqliteFile(path, place.settings, read_only=read_only, create=False)
+            # Who holds the file for himself holds up a look for a moment, and is then told of.
+            settings = dataclasses.replace(place.settings, busy_timeout_s=_PATIENCE_S)
+            db = SqliteFile(path, settings, read_only=read_only, create=False)
             try:
                 findings += _opened(db, own, has_remote=remote is not None)
                 known = known_server(db)

@@ -228,3 +228,14 @@ def test_a_redis_is_looked_at(call: Call, redis_url: str) -> None:
     assert done.finding("records")["severity"] == "ok"
     done = call("--json", "--db", "redis://127.0.0.1:1/0", "doctor")
     assert done.finding("server")["severity"] == "warning"
+
+
+def test_a_file_that_somebody_holds_for_himself_does_not_hold_up_the_look(
+    call: Call, filled: Path
+) -> None:
+    run_sql(filled, "PRAGMA journal_mode = DELETE")
+    with closing(sqlite3.connect(filled, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        done = call("--json", "doctor")
+    assert (done.code, done.finding("schema")["severity"]) == (0, "warning")
+    assert "another process is writing" in done.finding("schema")["message"]
