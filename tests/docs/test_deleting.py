@@ -62,6 +62,21 @@ def test_free_pages_and_the_log_keep_what_was_deleted_until_a_vacuum(file: Path)
     assert not beside(file, "-wal").exists()
 
 
+def test_single_words_stay_in_the_searchs_index_until_it_is_dropped(file: Path) -> None:
+    with Store.open(file) as store:
+        store.conversations.add_message("talk_1", "user", "meet me at the Quincunx, 8 pm")
+        assert len(store.search("quincunx")) == 1
+        store.conversations.delete_conversation("talk_1")
+        assert len(store.search("quincunx")) == 0
+    at = ["-q", "--db", str(file)]
+    assert main([*at, "db", "vacuum"]) == 0
+    assert b"me at the Quincunx" not in file.read_bytes()
+    assert b"quincunx" in file.read_bytes()
+    assert main([*at, "search", "--drop"]) == 0
+    assert main([*at, "db", "vacuum"]) == 0
+    assert b"quincunx" not in file.read_bytes()
+
+
 def test_backups_and_what_a_restore_replaced_keep_it(file: Path) -> None:
     backup = beside(file, ".copy")
     backup_file(file, backup)
