@@ -208,6 +208,9 @@ def test_no_name_of_a_table_or_column_breaks_a_page(
         )
         execute(path, f"INSERT INTO {table} VALUES (?, ?, ?)", (name, name, 1))
     execute(path, "CREATE VIEW 'v]<b>' AS SELECT 1 AS one")
+    execute(path, "CREATE TABLE pairs (a, b, PRIMARY KEY (a, b))")
+    execute(path, "CREATE TABLE ones (a, b, FOREIGN KEY (a, b) REFERENCES pairs (a, b))")
+    execute(path, "INSERT INTO ones VALUES (?, ?)", ("x", "y"))
     overview = site.page("/store")
     assert "<script>alert" not in overview
     assert "{{ 7*7 }}" in overview
@@ -217,6 +220,7 @@ def test_no_name_of_a_table_or_column_breaks_a_page(
         for page in (site.page(place), site.page(f"{place}/{tilde_encode(name)}")):
             assert "<script>alert" not in page
         assert site.rows(place)[0]["up"] == name
+    assert "/store/pairs/" not in site.page("/store/ones")  # no row has the name of half a key
     assert site.page("/store/failed-tasks-report")  # the report, whose name a table took
     assert site.page(f"/store/{tilde_encode('v]<b>')}")
     for page in ("/", DASHBOARD, "/-/dashboards", "/-/metadata"):
@@ -280,8 +284,11 @@ def test_nothing_can_be_written_and_nobody_else_may_ask(site: Any, sample: Path)
     before = sample.read_bytes()
     for sql in ("DELETE FROM runs", "ATTACH 'x.db' AS x", "PRAGMA user_version = 9", "select 1;;"):
         assert site.ask("/store", params={"sql": sql}).status_code == 400
-    with pytest.raises(sqlite3.OperationalError, match=r"readonly|read-only"):
-        site.view._file.connect().execute("DELETE FROM runs")
+    connection = site.view._file.connect()
+    connection.execute("ATTACH ? AS beside", (str(sample.with_name("beside.db")),))
+    for sql in ("DELETE FROM runs", "CREATE TABLE beside.runs (id)"):
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            connection.execute(sql)
     with pytest.raises(sqlite3.OperationalError, match="only reads"):
         site.view._file.connect(write=True)
     assert site.ask("/store.db").status_code in (403, 404)
