@@ -15,30 +15,35 @@ from dynostore.sync.local.journal import Node, Pending, new_token
 from dynostore.sync.push.acknowledge import acknowledge_after_crash
 from dynostore.sync.push.push import TableReport
 from dynostore.sync.reconcile import reconcile
-from dynostore.sync.remote.server import Server, ServerIdentity
+from dynostore.sync.remote.server import Server
+from dynostore.sync.remote.survey import ServerIdentity
 
 _log = logging.getLogger("dynostore.sync")
 
 
-def pass_fence(local: LocalFile, server: Server, reports: dict[str, TableReport]) -> None:
+def pass_fence(
+    local: LocalFile, server: Server, identity: ServerIdentity, reports: dict[str, TableReport]
+) -> None:
     """Find out what happened since the last sync, and set both sides to rights.
 
     Afterwards the node is known on the server, both sides have the same token, no batch is under
     way, and the log holds what the server does not have.
 
+    :param identity: who the server said that it is when it was made sure of.
     :param reports: by table; what became of batches that died unacknowledged is added here.
     :raises IdentityMismatch: the server has forgotten this node; nothing was written.
     :raises ModelsMissing: what was interrupted concerns tables whose models were not given.
     """
     on_the_way = [name for p in local.journal.pending() for name in (p.table, *p.scope)]
     local.require_all_models("a sync was interrupted and must be finished", on_the_way)
-    while not _pass(local, server, reports):
-        pass
+    while not _pass(local, server, identity, reports):
+        identity = server.identity()
 
 
-def _pass(local: LocalFile, server: Server, reports: dict[str, TableReport]) -> bool:
+def _pass(
+    local: LocalFile, server: Server, identity: ServerIdentity, reports: dict[str, TableReport]
+) -> bool:
     """Take one case of the table; give False when another look is needed."""
-    identity = server.identity()
     node, pending = local.journal.node(), local.journal.pending()
     known, theirs = server.lock_node(node.node_id, shut_out=bool(pending))
     try:

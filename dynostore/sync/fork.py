@@ -36,9 +36,9 @@ def fork(store: Store, remote: str | config.Place) -> str:
             install(local)
             with translated(place.shown):
                 server.connect()
-                server.ensure(local.journal.node().server_id)
+                identity = server.ensure(local.journal.node().server_id)
                 # Under the old name first: what died on its way is found there.
-                pass_fence(local, server, {})
+                pass_fence(local, server, identity, {})
                 become_another(local, server, local.journal.node())
             return local.journal.node().node_id
         finally:

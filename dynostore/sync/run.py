@@ -234,15 +234,15 @@ def _with_patience(local: LocalFile, place: config.Place, plan: _Plan) -> dict[s
 def _meet(local: LocalFile, server: Server, plan: _Plan, reports: dict[str, TableReport]) -> None:
     """Make sure that this is the server, set it up, and find out what happened since last time."""
     try:
-        server.ensure(local.journal.node().server_id, upgrade=plan.upgrade_server)
-        pass_fence(local, server, reports)
+        identity = server.ensure(local.journal.node().server_id, upgrade=plan.upgrade_server)
+        pass_fence(local, server, identity, reports)
     except errors.IdentityMismatch:
         if not plan.adopt:
             raise
         local.require_all_models("every row must be sent anew")
         forget_server(local)
-        server.ensure(None, upgrade=plan.upgrade_server)
-        pass_fence(local, server, reports)
+        identity = server.ensure(None, upgrade=plan.upgrade_server)
+        pass_fence(local, server, identity, reports)
     if plan.full:
         reconcile(local, server, token=local.journal.node().token, restored_at=None)
 

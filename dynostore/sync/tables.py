@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 
 import peewee
@@ -88,7 +89,12 @@ def tables_of(store: Store) -> dict[str, Table]:
 
     The one place that says which these are: dynostore's own, and the user's.
     """
-    return describe(store.replicated)
+    return dict(_described(store.replicated))
+
+
+@functools.lru_cache(maxsize=8)  # a watch asks before every sync
+def _described(models: tuple[type[peewee.Model], ...]) -> dict[str, Table]:
+    return describe(models)
 
 
 def describe(models: Sequence[type[peewee.Model]]) -> dict[str, Table]:

@@ -460,6 +460,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dynostore.sync.run._FIRST_PAUSE_S", 0.005)
 
 
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let batches of a few rows go the way that all larger ones go."""
+    monkeypatch.setattr("dynostore.sync.remote.few.MAX_ROWS", 0)
+
+
 class Doomed:
     """Runs syncs in processes of their own that die where they are told to."""
 
@@ -536,7 +542,7 @@ class Proxy:
         self._directory = tempfile.mkdtemp(prefix="dynostore-proxy-")
         self.url = urlunsplit(parts._replace(query=urlencode({"host": self._directory})))
         self.harm: str | None = None
-        self.marker = b"$push$"
+        self.marker = b"DO $push"
         self.at = 1
         self.every = False
         self.bytes_per_s: int | None = None

@@ -90,7 +90,7 @@ def test_without_applying_what_came_from_the_server_is_sent_back(
 
 
 def test_without_the_epoch_a_late_batch_makes_a_file_quarrel_with_itself(
-    node: Any, proxy: Any, monkeypatch: pytest.MonkeyPatch
+    node: Any, proxy: Any, judged: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without_epoch(*arguments: Any, **values: Any) -> str:
         sql = finish(*arguments, **values)

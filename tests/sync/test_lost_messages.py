@@ -53,9 +53,9 @@ def test_a_conflict_that_a_lost_reply_had_told_of_is_counted(
 
 
 @pytest.mark.parametrize("harm", ["lose", "half", "mute"])
-@pytest.mark.parametrize("marker", [b"$push$", b"COPY dynostore_push", b"FOR UPDATE"])
+@pytest.mark.parametrize("marker", [b"DO $push", b"COPY dynostore_push", b"FOR UPDATE"])
 def test_a_way_that_stays_broken_is_an_error_and_the_next_sync_completes(
-    harm: str, marker: bytes, node: Any, proxy: Any, impatient: None, check: Any
+    harm: str, marker: bytes, node: Any, proxy: Any, impatient: None, judged: None, check: Any
 ) -> None:
     _prepare(node)
     proxy.harm, proxy.marker, proxy.every = harm, marker, True
@@ -68,7 +68,7 @@ def test_a_way_that_stays_broken_is_an_error_and_the_next_sync_completes(
             if failures == 2:
                 break
         else:
-            assert (harm, marker) == ("mute", b"$push$")
+            assert (harm, marker) == ("mute", b"DO $push")
             break
     proxy.harm = None
     assert node.sync(url=proxy.url, rows=2).exit_code == 0
@@ -123,7 +123,7 @@ def _after_fence(monkeypatch: Any, act: Any) -> None:
 
 
 def test_a_slow_sync_keeps_nobody_waiting(
-    node: Any, make_node: Any, proxy: Any, check: Any
+    node: Any, make_node: Any, proxy: Any, judged: None, check: Any
 ) -> None:
     node.fill([f"n{i}" for i in range(20)], files=2)
     other = make_node("other")

@@ -34,6 +34,8 @@ from dynostore.sync.pull.pull import Pull
 from dynostore.sync.purge import purge
 from dynostore.sync.push import push as pushing
 from dynostore.sync.push.batches import Limits
+from dynostore.sync.remote import few
+from dynostore.sync.remote.few import MAX_ROWS
 from dynostore.sync.remote.server import Server
 from dynostore.sync.review.conflicts import REASONS
 from dynostore.sync.tables import describe
@@ -660,6 +662,7 @@ def run(
 
     def run(scenario: str, seed: int) -> None:
         what = model.histories.SCENARIOS[scenario]
+        monkeypatch.setattr(few, "MAX_ROWS", MAX_ROWS * (seed % 2))  # either way, in turns
         directory = tmp_path / f"{seed}"
         directory.mkdir()
         real = Real(directory, *start)

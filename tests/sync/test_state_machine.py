@@ -34,6 +34,7 @@ from dynostore.fields import utc_now
 from dynostore.ids import derived_id
 from dynostore.sync.local.changes import LocalFile
 from dynostore.sync.purge import purge
+from dynostore.sync.remote import few
 from dynostore.sync.remote.session import Session
 from dynostore.sync.verify.run import verify
 
@@ -190,6 +191,7 @@ class Machine(RuleBasedStateMachine):
         self.file_backups: list[tuple[int, Path, Any]] = []
         self.server_backups: list[Any] = []
         self.blows = 0
+        self.patch = pytest.MonkeyPatch()
         self.odd = False  # a copy or a restore: no longer do only people know who wrote what
 
     def teardown(self) -> None:
@@ -197,15 +199,20 @@ class Machine(RuleBasedStateMachine):
             if self.nodes:
                 self.settle()
         finally:
+            self.patch.undo()
             for node in self.nodes:
                 node.close()
             shutil.rmtree(self.directory)
 
     # -- the files -----------------------------------------------------------------------------
 
-    @initialize(count=st.integers(2, 3), blows=st.sampled_from((0, 2, 8)))
-    def begin(self, count: int, blows: int) -> None:
+    @initialize(
+        count=st.integers(2, 3), blows=st.sampled_from((0, 2, 8)), rows=st.sampled_from((0, 1, 20))
+    )
+    def begin(self, count: int, blows: int, rows: int) -> None:
+        """Make some files, of which batches of so many rows go without being judged first."""
         self.blows = blows
+        self.patch.setattr(few, "MAX_ROWS", rows)
         for _ in range(count):
             self._add(self.stage.template)
 

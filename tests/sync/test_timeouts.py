@@ -27,14 +27,14 @@ MOMENTS = {
     "at the fence": b"FOR UPDATE",
     "before the rows": b"CREATE TEMP TABLE",
     "in the rows": b"COPY dynostore_push",
-    "at the commit": b"$push$",
+    "at the commit": b"DO $push",
     "when it pulls": b"TO STDOUT",
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_connection_that_goes_dumb_is_given_up_and_the_sync_done_over_another(
-    moment: str, node: Any, make_node: Any, proxy: Any, check: Any, impatient: None
+    moment: str, node: Any, make_node: Any, proxy: Any, check: Any, impatient: None, judged: None
 ) -> None:
     other = make_node("other")
     other.fill([f"theirs{n}" for n in range(3)])

@@ -6,6 +6,7 @@ changed rows are logged.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import socket
@@ -106,7 +107,7 @@ def install(local: LocalFile) -> None:
 def uncaptured(connection: sqlite3.Connection, tables: Iterable[Table]) -> list[Table]:
     """Give the tables whose changes nobody logs, or not as they should be; only reads."""
     captured = _captured(connection) if _has_tables(connection) else {}
-    return [t for t in tables if captured.get(t.name) != (_triggers(t), _hash(_triggers(t)))]
+    return [t for t in tables if captured.get(t.name) != _as_it_should_be(t.name, t.key.name)]
 
 
 def _has_tables(writer: sqlite3.Connection) -> bool:
@@ -144,13 +145,14 @@ def _captured(writer: sqlite3.Connection) -> dict[str, tuple[dict[str, str], str
 
 
 def _capture(writer: sqlite3.Connection, table: Table) -> None:
-    for name, sql in _triggers(table).items():
+    triggers, known = _as_it_should_be(table.name, table.key.name)
+    for name, sql in triggers.items():
         writer.execute(f"DROP TRIGGER IF EXISTS {quoted(name)}")
         writer.execute(sql)
     writer.execute(
         "INSERT INTO sync_table (name, triggers_hash, columns) VALUES (?, ?, ?)"
         " ON CONFLICT (name) DO UPDATE SET triggers_hash = excluded.triggers_hash",
-        (table.name, _hash(_triggers(table)), json.dumps([c.name for c in table.columns])),
+        (table.name, known, json.dumps([c.name for c in table.columns])),
     )
     log_whole_table(writer, table)
 
@@ -174,14 +176,12 @@ def log_whole_table(writer: sqlite3.Connection, table: Table) -> None:
     )
 
 
-def _triggers(table: Table) -> dict[str, str]:
-    result = {}
+@functools.lru_cache(maxsize=256)
+def _as_it_should_be(name: str, key: str) -> tuple[dict[str, str], str]:
+    """Give the triggers of a table with a key, and their hash."""
+    triggers = {}
     for event, body in _TRIGGERS.items():
-        name = f"{CAPTURE_PREFIX}{table.name}_{event}"
-        filled = body.format(t=table.quoted, n=literal(table.name), k=table.key.quoted, when=_WHEN)
-        result[name] = f"CREATE TRIGGER {quoted(name)} {filled}"
-    return result
-
-
-def _hash(triggers: dict[str, str]) -> str:
-    return hashlib.sha256("\n".join(triggers.values()).encode()).hexdigest()
+        filled = body.format(t=quoted(name), n=literal(name), k=quoted(key), when=_WHEN)
+        trigger = quoted(f"{CAPTURE_PREFIX}{name}_{event}")
+        triggers[f"{CAPTURE_PREFIX}{name}_{event}"] = f"CREATE TRIGGER {trigger} {filled}"
+    return triggers, hashlib.sha256("\n".join(triggers.values()).encode()).hexdigest()

@@ -36,7 +36,7 @@ from dynostore.sync.remote.server import Server
 from dynostore.sync.review.conflicts import note_conflict
 from dynostore.sync.tables import Column, Table, literal
 
-_CACHE_KIB = 32 * 1024
+_CACHE_KIB = 16 * 1024
 _ORPHANS = 1000  # rows whose parents are fetched one key at a time
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import sqlite3
 from collections.abc import Iterator
 
+from dynostore.sync.remote import few
 from dynostore.sync.tables import Table, literal
 from dynostore.sync.wire import (
     Poison,
@@ -15,10 +16,17 @@ from dynostore.sync.wire import (
     explain,
     select_expressions,
     sendable,
+    stored_values,
 )
 
 _CHUNK_ROWS = 1000
-_CACHE_KIB = 32 * 1024
+_FIRST_ROWS = 5000
+_LEAST_ROWS = 2500
+_LONG_S = 1.0
+_CACHE_KIB = 16 * 1024
+
+
+Lines = list[bytes]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +46,19 @@ class Reject:
     value: str | None
     sqlstate: str
     message: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SentRow:
+    """One row of a batch, unescaped.
+
+    :ivar base: the revision that it was derived from; None: there was none.
+    :ivar mark: how it is to be judged, where that is not as a plain change.
+    """
+
+    values: list[bytes | None]
+    base: bytes | None = None
+    mark: bytes | None = None
 
 
 @dataclasses.dataclass
@@ -70,17 +91,56 @@ class Batch:
         """Rows in the range, those set aside or forgotten included."""
         return len(self.keys) + len(self.rejects) + len(self.forgotten)
 
+    @property
+    def is_small(self) -> bool:
+        """Whether its puts may stand in a statement."""
+        return self.op == "p" and len(self.keys) <= few.MAX_ROWS and self.bytes <= few.MAX_BYTES
+
+    def sent_rows(self) -> list[SentRow]:
+        """Take its lines apart."""
+        count = len(self.table.columns)
+        rows = [stored_values(line) for line in self.row_lines]
+        if not self.with_bases:
+            return [SentRow(values) for values in rows]
+        return [SentRow(values[:count], values[count], values[-1]) for values in rows]
+
+    @property
+    def row_lines(self) -> Lines:
+        """COPY text, a line for each row."""
+        return b"\n".join(self.lines).split(b"\n")  # inside a row a newline is escaped
+
     def part(self, start: int, end: int) -> Batch:
         """Give the rows ``start`` to ``end`` as a batch of its own, without the rejects."""
-        keys = self.keys[start:end]
-        lines = b"\n".join(self.lines).split(b"\n")[start:end]  # inside a row it is escaped
+        keys, lines = self.keys[start:end], self.row_lines[start:end]
         return dataclasses.replace(
             self, keys=keys, lines=lines, rejects=[], forgotten=[], first=keys[0], last=keys[-1]
         )
 
 
+class Pace:
+    """How large the next batch is: everybody's commit waits while the server is at one.
+
+    Begins small, so that the server has something to do, and grows to the limits for as long as
+    the server is quick. Where many push at once, each waits for all others' batches, and makes its
+    own smaller: so nobody who has a row to send waits for long, and all get as much done.
+
+    :ivar rows: of the next batch; read and changed by different threads.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.rows = min(limits.rows, _FIRST_ROWS)
+
+    def note(self, seconds: float) -> None:
+        """Learn how long the server was at the last batch, what it waited for included."""
+        if seconds > _LONG_S:
+            self.rows = min(self.limits.rows, max(_LEAST_ROWS, self.rows // 2))
+        elif seconds < _LONG_S / 2:
+            self.rows = min(self.limits.rows, self.rows * 2)
+
+
 def changed_rows(
-    reader: sqlite3.Connection, marker: int, scope: list[Table], limits: Limits
+    reader: sqlite3.Connection, marker: int, scope: list[Table], pace: Pace
 ) -> Iterator[Batch]:
     """Give what was logged before the marker: puts parents first, then deletes children first.
 
@@ -99,14 +159,14 @@ def changed_rows(
             yield from _unsendable(reader, table, marker)
         if "text" in kinds:
             missing = _list_keys(reader, table, marker)
-            for batch in _puts(reader, table, limits):
+            for batch in _puts(reader, table, pace):
                 missing -= batch.rows
                 yield batch
             if missing:
                 deleted.append(table)
     for table in reversed(deleted):
         _list_keys(reader, table, marker)
-        yield from _deletes(reader, table, limits)
+        yield from _deletes(reader, table, pace)
 
 
 def _logged_tables(reader: sqlite3.Connection, marker: int) -> dict[str, set[str]]:
@@ -153,7 +213,7 @@ def _list_keys(reader: sqlite3.Connection, table: Table, marker: int) -> int:
     return listed.rowcount
 
 
-def _puts(reader: sqlite3.Connection, table: Table, limits: Limits) -> Iterator[Batch]:
+def _puts(reader: sqlite3.Connection, table: Table, pace: Pace) -> Iterator[Batch]:
     name, key = literal(table.name), table.key.quoted
     known = reader.execute("SELECT 1 FROM sync_base WHERE tbl = ? LIMIT 1", (table.name,))
     with_bases = known.fetchone() is not None or _some_marked(reader)
@@ -165,17 +225,17 @@ def _puts(reader: sqlite3.Connection, table: Table, limits: Limits) -> Iterator[
         f"SELECT {columns}, k.key FROM temp.push_key k CROSS JOIN {table.quoted} t"
         f" ON t.{key} = k.key{joined} ORDER BY k.key"
     )
-    yield from _batches(reader, table, "p", with_bases, rows, limits)
+    yield from _batches(reader, table, "p", with_bases, rows, pace)
 
 
-def _deletes(reader: sqlite3.Connection, table: Table, limits: Limits) -> Iterator[Batch]:
+def _deletes(reader: sqlite3.Connection, table: Table, pace: Pace) -> Iterator[Batch]:
     rows = reader.execute(
         f"SELECT {sendable(table.key, 'k.key')}, {_BASE}, k.key FROM temp.push_key k"
         f" LEFT JOIN sync_base b ON b.tbl = {literal(table.name)} AND b.key = k.key"
         f" WHERE NOT EXISTS (SELECT 1 FROM {table.quoted} t WHERE t.{table.key.quoted} = k.key)"
         " ORDER BY k.key"
     )
-    yield from _batches(reader, table, "d", True, rows, limits)
+    yield from _batches(reader, table, "d", True, rows, pace)
 
 
 # Only what has a base can keep its revision; a row that may have changed unseen needs none.
@@ -197,14 +257,14 @@ def _batches(
     op: str,
     with_bases: bool,
     rows: sqlite3.Cursor,
-    limits: Limits,
+    pace: Pace,
 ) -> Iterator[Batch]:
     names = [column.name for column in table.columns] if op == "p" else [table.key.name]
     floats = [i for i, c in enumerate(table.columns) if c.kind == "real"] if op == "p" else []
     batch = Batch(table, op, with_bases)
-    while chunk := rows.fetchmany(min(_CHUNK_ROWS, limits.rows)):
+    while chunk := rows.fetchmany(min(_CHUNK_ROWS, pace.rows)):
         _append(reader, batch, chunk, names, floats)
-        if batch.rows >= limits.rows or batch.bytes >= limits.bytes:
+        if batch.rows >= pace.rows or batch.bytes >= pace.limits.bytes:
             yield batch
             batch = Batch(table, op, with_bases)
     if batch.rows:

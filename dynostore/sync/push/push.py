@@ -14,10 +14,10 @@ from dynostore.driver_errors import sqlstate
 from dynostore.sync.local.changes import HISTORY_KEPT, LocalFile
 from dynostore.sync.local.journal import Pending, new_token
 from dynostore.sync.push.acknowledge import acknowledge
-from dynostore.sync.push.batches import Batch, Limits, Reject, changed_rows
+from dynostore.sync.push.batches import Batch, Limits, Pace, Reject, changed_rows
 from dynostore.sync.push.verdicts import MISSING_PARENT, Outcome
 from dynostore.sync.read_ahead import ReadAhead
-from dynostore.sync.remote import statements
+from dynostore.sync.remote import few, statements
 from dynostore.sync.remote.server import Server, Verdict
 from dynostore.sync.tables import Table
 from dynostore.sync.wire import shown, stored_values
@@ -81,7 +81,7 @@ class Push:
         self._local = local
         self._server = server
         self.reports = reports
-        self._limits = limits
+        self._pace = Pace(limits)
         self._progress = progress
         self._scope = list(scope)
         self._node = local.journal.node()
@@ -110,7 +110,7 @@ class Push:
         rows = 0
         with (
             self._local.snapshot() as (reader, marker),
-            ReadAhead.of(changed_rows(reader, marker, self._scope, self._limits)) as batches,
+            ReadAhead.of(changed_rows(reader, marker, self._scope, self._pace)) as batches,
             ThreadPoolExecutor(1, "dynostore-send") as sender,
         ):
             self._settled = time.perf_counter()
@@ -193,6 +193,12 @@ class Push:
         :param announced: done when it is written down that the batch goes; None: it is.
         """
         server, node = self._server, self._node
+        if batch.is_small:
+            if announced is not None:
+                announced.result()
+            if verdict := self._transmit_few(batch, pending):
+                node.token = pending.token
+                return verdict
         begin = statements.begin(batch.table, batch.op, with_bases=batch.with_bases)
         body = io.BytesIO(b"\n".join(batch.lines) + b"\n")
         server.copy_in(f"{begin}; {statements.COPY_IN}", body)
@@ -210,9 +216,34 @@ class Push:
             unknown=server.unknown_columns.get(batch.table.name, ()),
             strangers=server.strangers(batch.table) if batch.op == "d" else (),
         )
+        started = time.perf_counter()
         verdict = server.verdict(node.node_id, pending.token, after=judge)
+        self._pace.note(time.perf_counter() - started)
         node.token = pending.token
         return verdict
+
+    def _transmit_few(self, batch: Batch, pending: Pending) -> Verdict | None:
+        """Send a batch of a few rows in one round trip; None: the server has to judge it first."""
+        rows = batch.sent_rows()
+        if any(row.mark for row in rows):
+            return None
+        sql = few.apply(
+            batch.table,
+            [(row.values, row.base) for row in rows],
+            node=self._node.node_id,
+            number=self._number,
+            epoch=self._epoch,
+            old=self._node.token,
+            token=pending.token,
+        )
+        try:
+            return self._server.verdict(self._node.node_id, pending.token, after=sql)
+        except Exception as exc:
+            # What is wrong with a row is found out by COPY, which names it.
+            if not (sqlstate(exc) or "").startswith((*_ROW_ERRORS, few.NOT_AS_SENT)):
+                raise
+            self._server.rollback()
+            return None
 
     def _settle(self, sent: _Sent | None, total: Outcome) -> None:
         """Acknowledge a batch that the server has committed."""

@@ -8,16 +8,28 @@ import json
 import re
 import secrets
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from dynostore import __version__, config, errors
-from dynostore.migrator import Migrator, is_additive, step_names
+from dynostore.driver_errors import sqlstate
+from dynostore.migrator import Migrator, directory, is_additive, step_names
 from dynostore.own_models import OwnModels
 from dynostore.own_schema import OwnSchema
 from dynostore.sync.local.journal import Node
 from dynostore.sync.remote import statements
 from dynostore.sync.remote.session import Session
+from dynostore.sync.remote.survey import (
+    IDENTITY,
+    SHAPES,
+    SURVEY,
+    TRIGGERS,
+    ServerIdentity,
+    Shape,
+    Survey,
+    shapes_of,
+    survey_of,
+)
 from dynostore.sync.tables import SYNC_COLUMNS, Table
 
 PROTOCOL = 1
@@ -25,20 +37,8 @@ PROTOCOL = 1
 
 _SETUP_LOCK = 0x64796E6F73796E63  # "dynosync"
 _OLDEST_POSTGRES = 140000
+_NOT_THERE = ("3F000", "42P01", "42703")  # SQLSTATEs: schema, table, column
 _SETUP_PATIENCE = 10  # tables that are large already are rewritten
-
-
-@dataclasses.dataclass(frozen=True)
-class ServerIdentity:
-    """Who the server is.
-
-    :ivar incarnation: changes when the server was restored from a backup.
-    :ivar clock: the greatest number that it has handed out.
-    """
-
-    id: str
-    incarnation: int
-    clock: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +51,12 @@ class Verdict:
 
     seq: int
     exceptions: list[dict[str, Any]]
+
+
+def _are_all(applied: Collection[str]) -> bool:
+    """Tell whether the steps that were applied are this program's, and later ones only added."""
+    known = set(step_names())
+    return known.issubset(applied) and all(map(is_additive, set(applied) - known))
 
 
 def _numbers(version: str) -> list[int]:
@@ -79,8 +85,8 @@ class Server(Session):
 
     # -- set-up ------------------------------------------------------------------------------
 
-    def ensure(self, expected: str | None, *, upgrade: bool = False) -> None:
-        """Make sure that the server can be synced with, setting up an empty one.
+    def ensure(self, expected: str | None, *, upgrade: bool = False) -> ServerIdentity:
+        """Make sure that the server can be synced with, setting up an empty one; say who it is.
 
         :param expected: the identity of the server that the file knows; None before its first sync.
         :param upgrade: True: bring older tables up to date, which may shut out older programs.
@@ -95,8 +101,12 @@ class Server(Session):
             raise errors.SchemaError(
                 f"{self.place.shown}: is PostgreSQL {version // 10000}; 14 or later is needed"
             )
+        survey = None
         if expected is not None:
-            self._require(expected)
+            survey = self._survey()
+            self._require(expected, self._checked(survey.identity) if survey else None)
+        if survey and self._is_ready(survey):
+            return survey.identity
         if not self._has_all_steps():
             with self.guard.patient(_SETUP_PATIENCE), self._answering():
                 self._bring_up_to_date(upgrade=upgrade)
@@ -108,20 +118,52 @@ class Server(Session):
             self._in_setup(self._create_sync_schema)
         if self.unattached():
             self._in_setup(self._attach)
+        return self.identity()
+
+    def _survey(self) -> Survey | None:
+        """Ask everything at once; None: something that is asked for is not there."""
+        try:
+            row = self.one(SURVEY, (list(self.tables),))
+        except Exception as exc:
+            if sqlstate(exc) not in _NOT_THERE:
+                raise
+            return None
+        return None if row is None else survey_of(row)
+
+    def _is_ready(self, survey: Survey) -> bool:
+        """Tell whether there is nothing to set up; the user's tables are compared more closely."""
+        return not self._own.models and _are_all(survey.steps) and not self._lacking(survey.shapes)
 
     def _bring_up_to_date(self, *, upgrade: bool) -> None:
+        migrator = Migrator(self.database)
         try:
-            Migrator(self.database).ensure()
+            if not any(step.applied_at for step in migrator.status()):
+                self._make_tables(migrator)
+            else:
+                migrator.ensure()
         except errors.SchemaTooNew as exc:
             exc.hint = self._version_to_install()
             raise
         except errors.SchemaBehind as exc:
             if upgrade:
-                Migrator(self.database).upgrade()
+                migrator.upgrade()
                 self._note_program()
                 return
             exc.hint = "dynostore sync --upgrade-server, once every node can be upgraded too"
             raise
+
+    def _make_tables(self, migrator: Migrator) -> None:
+        """Take all steps in an empty database at once.
+
+        One by one they are hundreds of statements: over a long wire that takes seconds.
+        """
+        from dynostore.migration_runner import offline_sql  # imported late: few are ever the first
+
+        script = offline_sql("postgres", directory())
+        with migrator.locked():
+            if not any(step.applied_at for step in migrator.status()):  # nobody was faster
+                # The transaction is the lock's.
+                self.execute(script.partition("BEGIN;")[2].rpartition("COMMIT;")[0])
 
     def _note_program(self) -> None:
         """Keep which version of dynostore knows these tables, for those that do not."""
@@ -138,8 +180,10 @@ class Server(Session):
             return f"pip install 'dynostore>={known[0]}'"
         return "pip install --upgrade dynostore"
 
-    def _require(self, expected: str) -> None:
-        found = self.identity().id if self.has_sync_schema() else None
+    def _require(self, expected: str, identity: ServerIdentity | None) -> None:
+        if identity is None and self.has_sync_schema():
+            identity = self.identity()
+        found = identity.id if identity else None
         if found != expected:
             raise errors.IdentityMismatch(
                 f"{self.place.shown}: is not the server that this file was synced with",
@@ -153,18 +197,19 @@ class Server(Session):
 
         :raises SchemaTooNew: its sync protocol is newer than this program's.
         """
-        row = self.one(
-            "SELECT id::text, incarnation, protocol,"
-            " (SELECT coalesce(max(seq), 0) FROM dynostore_sync.tick) FROM dynostore_sync.server"
-        )
+        row = self.one(IDENTITY)
         if row is None:
             raise errors.SchemaError(f"{self.place.shown}: dynostore_sync.server is empty")
-        if row[2] > PROTOCOL:
+        return self._checked(ServerIdentity(*row))
+
+    def _checked(self, identity: ServerIdentity) -> ServerIdentity:
+        if identity.protocol > PROTOCOL:
             raise errors.SchemaTooNew(
-                f"{self.place.shown}: speaks sync protocol {row[2]}, this program {PROTOCOL}",
+                f"{self.place.shown}: speaks sync protocol {identity.protocol}, this program"
+                f" {PROTOCOL}",
                 hint=self._version_to_install(),
             )
-        return ServerIdentity(row[0], row[1], row[3])
+        return identity
 
     def has_sync_schema(self) -> bool:
         """Tell whether anybody ever synced with this server."""
@@ -185,9 +230,7 @@ class Server(Session):
         """
         if not self._has_table("dynostore_migration"):
             return False
-        applied = {name for (name,) in self.execute("SELECT name FROM dynostore_migration")}
-        known = set(step_names())
-        return known <= applied and all(map(is_additive, applied - known))
+        return _are_all({name for (name,) in self.execute("SELECT name FROM dynostore_migration")})
 
     def _has_table(self, name: str) -> bool:
         return self.one("SELECT to_regclass(%s) IS NOT NULL", (name,)) == (True,)
@@ -219,36 +262,28 @@ class Server(Session):
 
         A dump of one schema restores tables without the triggers of another's functions.
         """
-        rows = self.execute(
-            "SELECT c.relname, (SELECT array_agg(a.attname::text) FROM pg_attribute a"
-            " WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),"
-            " (SELECT count(*) FROM pg_trigger g WHERE g.tgrelid = c.oid"
-            " AND g.tgname LIKE 'zz\\_sync\\_%%' AND g.tgenabled <> 'D')"
-            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')"
-            " AND c.relname = ANY(%s)",
-            (list(self.tables),),
-        )
-        found = {name: (set(columns), triggers) for name, columns, triggers in rows}
+        return self._lacking(shapes_of(self.execute(SHAPES, (list(self.tables),))))
+
+    def _lacking(self, shapes: dict[str, Shape]) -> list[Table]:
         self.unknown_columns = {
-            name: sorted(columns.difference(SYNC_COLUMNS, self.tables[name].column_names))
-            for name, (columns, _) in found.items()
+            name: sorted(shape.columns.difference(SYNC_COLUMNS, self.tables[name].column_names))
+            for name, shape in shapes.items()
         }
         return [
             t
             for t in self.tables.values()
-            if t.name not in found
-            or not found[t.name][0].issuperset(SYNC_COLUMNS)
-            or found[t.name][1] != 7
+            if t.name not in shapes
+            or not shapes[t.name].columns.issuperset(SYNC_COLUMNS)
+            or shapes[t.name].triggers != TRIGGERS
         ]
 
     def _attach(self) -> None:
-        for table in self.unattached():
-            self.execute(
-                "SELECT dynostore_sync.attach(format('%%I.%%I', current_schema(), %s)::regclass,"
-                " %s)",
-                (table.name, table.key.name),
-            )
+        tables = [[table.name, table.key.name] for table in self.unattached()]
+        self.execute(
+            "SELECT dynostore_sync.attach(format('%%I.%%I', current_schema(), t ->> 0)::regclass,"
+            " (t ->> 1)::name) FROM json_array_elements(%s) t",
+            (json.dumps(tables),),
+        )
 
     def strangers(self, table: Table) -> list[statements.Stranger]:
         """Give the foreign keys of other tables to one: a newer program's, or somebody's own.

@@ -90,7 +90,7 @@ DECLARE
     sync_seen text[];
     sync_outcome jsonb := '[]';
 BEGIN
-{_change_token(node, epoch, old, token)}
+{change_token(node, epoch, old, token)}
 {apply}
     INSERT INTO dynostore_sync.node_history (node, token, seq, exceptions)
         VALUES ({literal(node)}, {token}, sync_number, sync_outcome);
@@ -104,13 +104,14 @@ def turn_token(*, node: str, epoch: int, old: int | None, token: int, seq: int) 
     """
     return f"""DO $turn$
 BEGIN
-{_change_token(node, epoch, old, token)}
+{change_token(node, epoch, old, token)}
     INSERT INTO dynostore_sync.node_history (node, token, seq, exceptions)
         VALUES ({literal(node)}, {token}, {seq}, '[]');
 END $turn$"""
 
 
-def _change_token(node: str, epoch: int, old: int | None, token: int) -> str:
+def change_token(node: str, epoch: int, old: int | None, token: int) -> str:
+    """Give what changes the node's token, and fails where it is not the old one any more."""
     return f"""    UPDATE dynostore_sync.node SET token = {token}, last_seen = now()
         WHERE id = {literal(node)} AND epoch = {epoch}
             AND token IS NOT DISTINCT FROM {"NULL" if old is None else old};
@@ -130,7 +131,7 @@ def outcome(node: str, token: int) -> str:
 
 # After the clock is taken only foreign-key checks and inserts of the same key can still wait, and
 # everybody's commit waits behind them.
-_TAKE = f"""sync_number := dynostore_sync.take();
+TAKE = f"""sync_number := dynostore_sync.take();
     PERFORM set_config('lock_timeout', '{_CLOCK_LOCK_TIMEOUT}', true);"""
 
 # Rows are locked in key order, in a statement of their own and before the clock: a join deadlocked,
@@ -156,7 +157,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int, unknown: Sequence[
     held = "t.sync_rev, t.sync_seq, t.sync_node"
     plain = f"""
     BEGIN
-        {_TAKE}
+        {TAKE}
         INSERT INTO {t} {stamped}
             SELECT {columns}, {token}, sync_number, {number} FROM dynostore_push;
         IF EXISTS (SELECT 1 FROM dynostore_sync.tombstone b JOIN dynostore_push p
@@ -172,7 +173,7 @@ def _puts(table: Table, fresh: bool, number: int, token: int, unknown: Sequence[
         ADD COLUMN IF NOT EXISTS sync_base_seq bigint,
         ADD COLUMN IF NOT EXISTS sync_mark text;
     {_LOCK.format(t=t, k=k)}
-    {_TAKE}
+    {TAKE}
     CREATE TEMP TABLE dynostore_verdict ON COMMIT DROP AS
         SELECT p.{k} AS id, p.{k}::text AS key, t.sync_rev AS rev, t.sync_seq AS seq,
             coalesce(t.sync_node, b.node) AS winner,
@@ -239,7 +240,7 @@ def _deletes(
     t, k, name = table.quoted, table.key.quoted, literal(table.name)
     return f"""
     {_LOCK.format(t=t, k=k)}
-    {_TAKE}
+    {TAKE}
     CREATE TEMP TABLE dynostore_verdict ON COMMIT DROP AS
         SELECT p.{k} AS id, p.{k}::text AS key, coalesce(t.sync_rev, b.rev) AS rev,
             coalesce(t.sync_seq, b.seq) AS seq, t.sync_node AS winner,
