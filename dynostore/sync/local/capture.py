@@ -91,7 +91,8 @@ def install(local: LocalFile) -> None:
     missing = uncaptured(local.writer, local.tables.values())
     if not missing:
         return
-    with local.writing() as writer:
+    # Undone, it is done again by the next sync; what the server hears of is announced durably.
+    with local.writing(durable=False) as writer:
         if not _has_tables(writer):
             for statement in _TABLES.split(";"):
                 writer.execute(statement)

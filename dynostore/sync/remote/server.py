@@ -101,10 +101,11 @@ class Server(Session):
             raise errors.SchemaError(
                 f"{self.place.shown}: is PostgreSQL {version // 10000}; 14 or later is needed"
             )
-        survey = None
+        survey = self._survey()
+        if survey:
+            self._checked(survey.identity)
         if expected is not None:
-            survey = self._survey()
-            self._require(expected, self._checked(survey.identity) if survey else None)
+            self._require(expected, survey.identity if survey else None)
         if survey and self._is_ready(survey):
             return survey.identity
         if not self._has_all_steps():
