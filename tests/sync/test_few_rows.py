@@ -92,27 +92,36 @@ def test_odd_texts_arrive_as_they_are_without_a_copy(
     check.all(node)
 
 
+@pytest.mark.parametrize(
+    "key", ["changed there", "deleted there", "made and deleted there", "made"]
+)
 def test_a_batch_of_which_one_row_must_be_judged_is_judged_as_a_whole(
-    make_node: Any, remote: Any, check: Any, calls: collections.Counter[str]
+    key: str, make_node: Any, remote: Any, check: Any, calls: collections.Counter[str]
 ) -> None:
     one, two = make_node("one"), make_node("two")
-    one.fill(["changed by both", "deleted there", "theirs"], files=0)
+    one.fill(["changed there", "deleted there", "untouched"], files=0)
     one.sync()
     two.sync(direction="both")
-    two.store.runs.update("changed by both", source="two")
+    two.store.runs.update("changed there", source="two")
     two.store.runs.delete("deleted there")
+    two.fill(["made", "made and deleted there"], files=0, source="two")
     two.sync()
-    one.store.runs.update("changed by both", source="one")
-    one.store.runs.update("deleted there", source="one")
-    one.store.runs.update("theirs", source="one")
+    two.store.runs.delete("made and deleted there")
+    two.sync()
+    if key in ("made", "made and deleted there"):
+        one.fill([key], files=0, source="one")
+    else:
+        one.store.runs.update(key, source="one")
+    one.store.runs.update("untouched", source="one")
     one.fill(["new"], files=0)
     calls.clear()
     assert one.sync().exit_code == 3
     assert calls["copy_in"] == 1
-    assert {c["key"] for c in one.conflicts()} == {"changed by both", "deleted there"}
-    two.sync(direction="both")
-    check.holds(two)
-    check.holds(one)
+    assert [c["key"] for c in one.conflicts()] == [key]
+    for node in (two, one):
+        node.sync(direction="both")
+        check.holds(node)
+    check.equal(one)
 
 
 def test_nothing_is_written_where_the_contents_are_equal(

@@ -205,8 +205,8 @@ def _list_keys(reader: sqlite3.Connection, table: Table, marker: int) -> int:
     # nobody looked; a change that was seen gives it a new revision.
     reader.execute("DELETE FROM temp.push_key")
     listed = reader.execute(
-        "INSERT INTO temp.push_key SELECT key, CASE WHEN min(op = 'r') THEN 'r'"
-        " WHEN min(op IN ('r', 's')) THEN 's' END FROM sync_log"
+        "INSERT INTO temp.push_key SELECT key, CASE max(CASE op WHEN 'r' THEN 0 WHEN 's' THEN 1"
+        " ELSE 2 END) WHEN 0 THEN 'r' WHEN 1 THEN 's' END FROM sync_log"
         " WHERE seq < ? AND tbl = ? AND typeof(key) = 'text' GROUP BY key",
         (marker, table.name),
     )

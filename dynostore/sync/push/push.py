@@ -236,14 +236,8 @@ class Push:
             old=self._node.token,
             token=pending.token,
         )
-        try:
-            return self._server.verdict(self._node.node_id, pending.token, after=sql)
-        except Exception as exc:
-            # What is wrong with a row is found out by COPY, which names it.
-            if not (sqlstate(exc) or "").startswith((*_ROW_ERRORS, few.NOT_AS_SENT)):
-                raise
-            self._server.rollback()
-            return None
+        # What is wrong with a row is found out by COPY, which names it.
+        return self._server.find_verdict(self._node.node_id, pending.token, after=sql)
 
     def _settle(self, sent: _Sent | None, total: Outcome) -> None:
         """Acknowledge a batch that the server has committed."""

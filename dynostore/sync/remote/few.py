@@ -16,8 +16,12 @@ from dynostore.sync.tables import Table, literal, quoted
 MAX_ROWS = 20
 MAX_BYTES = 64 * 1024
 
-NOT_AS_SENT = "DY003"
-"""SQLSTATE: some row is not simply applied; the batch has to be judged."""
+_NOT_AS_SENT = "DY003"
+# Whatever may be wrong with a row; caught there, or the server's log would have it, values and all.
+_CAUGHT = (
+    "integrity_constraint_violation OR data_exception OR program_limit_exceeded"
+    f" OR datatype_mismatch OR SQLSTATE '{_NOT_AS_SENT}'"
+)
 
 Values = Sequence[bytes | None]
 
@@ -32,7 +36,7 @@ def apply(
     old: int | None,
     token: int,
 ) -> str:
-    """Give what applies the puts of a batch and commits, or fails without a trace.
+    """Give what applies the puts of a batch and commits, or leaves no trace: not even an outcome.
 
     A row with a base replaces the version that it was derived from, which it differs from; one
     without is the first under its key. Rows are locked before the clock is taken, as everywhere.
@@ -50,6 +54,7 @@ DO $push_{token}$
 DECLARE
     sync_number bigint;
 BEGIN
+    BEGIN
 {change_token(node, epoch, old, token)}
 {_lock(table, [row[at] for row, _ in changed])}
     {TAKE}
@@ -57,6 +62,9 @@ BEGIN
 {"".join(_update(table, row, base, at, stamps) for row, base in changed)}
     INSERT INTO dynostore_sync.node_history (node, token, seq, exceptions)
         VALUES ({literal(node)}, {token}, sync_number, '[]');
+    EXCEPTION WHEN {_CAUGHT} THEN
+        NULL;
+    END;
 END $push_{token}$; COMMIT"""
 
 
@@ -102,4 +110,4 @@ def _update(table: Table, row: Values, base: bytes, at: int, stamps: str) -> str
 """
 
 
-_GIVE_UP = f"RAISE EXCEPTION 'not all as sent' USING ERRCODE = '{NOT_AS_SENT}';"
+_GIVE_UP = f"RAISE EXCEPTION 'not all as sent' USING ERRCODE = '{_NOT_AS_SENT}';"

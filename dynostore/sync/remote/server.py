@@ -385,11 +385,16 @@ class Server(Session):
         :param after: statements to run before, in the same round trip, such as those that commit.
         :raises IntegrityFailure: the server does not know it.
         """
+        verdict = self.find_verdict(node_id, token, after=after)
+        if verdict is None:
+            raise errors.IntegrityFailure(f"{self.place.shown}: has lost the batch {token}")
+        return verdict
+
+    def find_verdict(self, node_id: str, token: int, *, after: str = "") -> Verdict | None:
+        """Do the same for a batch that may not have been committed; None: it was not."""
         sql = statements.outcome(node_id, token)
         row = self.one(f"{after}; {sql}" if after else sql)
-        if row is None:
-            raise errors.IntegrityFailure(f"{self.place.shown}: has lost the batch {token}")
-        return Verdict(row[0], json.loads(row[1]))
+        return None if row is None else Verdict(row[0], json.loads(row[1]))
 
     def trim_history(self, node_id: str, kept: int) -> None:
         """Forget the oldest batches of a node."""
