@@ -17,7 +17,8 @@ Walk = Callable[[Path], None]
 
 GUIDES = sorted(f"docs/{path.name}" for path in Path(__file__).parents[2].glob("docs/*.md"))
 PAGES = ["README.md", *GUIDES]
-LONG = {"docs/tutorial.md"}  # it starts a server of its own
+# They start a server of their own, or a process for each step.
+LONG = {"docs/tutorial.md", "docs/adding-a-family.md", "docs/own-models.md"}
 
 
 @pytest.mark.parametrize(
