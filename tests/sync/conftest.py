@@ -45,15 +45,6 @@ _EMPTIED = (
     "dynostore_sync.touched",
     *TABLES,
 )
-# Only those with rows: to truncate all of them takes longer than most tests.
-EMPTY_TABLES = f"""
-    DO $$ DECLARE name text; found boolean; BEGIN
-      FOREACH name IN ARRAY ARRAY[{", ".join(f"'{name}'" for name in _EMPTIED)}] LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO found;
-        IF found THEN EXECUTE format('TRUNCATE %s CASCADE', name); END IF;
-      END LOOP;
-    END $$
-"""
 
 
 class Remote:
@@ -397,7 +388,7 @@ def own_remote(own_server: Any, shared_remote: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def remote(shared_remote: Remote) -> Remote:
+def remote(shared_remote: Remote, emptying: Callable[[Iterable[str]], str]) -> Remote:
     """Give a server that is set up and holds nothing; a database of its own would cost a second.
 
     A server from before is refused by no file, since it knows none.
@@ -405,7 +396,7 @@ def remote(shared_remote: Remote) -> Remote:
     # A test that left a transaction open fails here instead of waiting for ever.
     shared_remote.sql(
         "SET lock_timeout = '5s'; BEGIN; SET LOCAL dynostore_sync.apply = 'on';"
-        f" UPDATE dynostore_sync.server SET horizon = 0; {EMPTY_TABLES}; COMMIT"
+        f" UPDATE dynostore_sync.server SET horizon = 0; {emptying(_EMPTIED)}; COMMIT"
     )
     return shared_remote
 
