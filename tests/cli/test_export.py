@@ -333,3 +333,28 @@ def test_every_command_of_the_guide_runs(call: Call, workplace: Path) -> None:
         done = call(*words)
         assert (program, done.code) == ("dynostore", 0), line
         assert "-o" in words or done.out
+
+
+@pytest.mark.parametrize("number", [50, 51, 250])
+def test_each_row_leaves_once_where_a_page_ends(tmp_path: Path, number: int) -> None:
+    keys = [f"run-{place:03}" for place in range(number)]
+    with Store.open(tmp_path / "s.db") as store:
+        with store.transaction():
+            for key in keys:
+                store.runs.create(run_id=key)
+        report = export_to(store, tmp_path / "x.jsonl", selection=Selection(tables=("runs",)))
+    found = [row["id"] for _, row in rows_of((tmp_path / "x.jsonl").read_text("utf-8"))]
+    assert (found, report.rows["runs"]) == (keys, number)
+
+
+def test_yes_and_no_leave_as_json_says_them(call: Call, seeded: Store) -> None:
+    seeded.database.execute_sql(
+        "UPDATE ideation_maturity SET can_submit = 1"
+        " WHERE session_id = (SELECT min(session_id) FROM ideation_maturity)"
+    )
+    out = call("export", "--tables", "ideation_maturity").out
+    said = {
+        row["session_id"]: row["can_submit"] for table, row in rows_of(out) if "maturity" in table
+    }
+    assert {key for key, value in said.items() if value is True} == {min(said)}
+    assert {key for key, value in said.items() if value is False} == {*said} - {min(said)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from peewee import Model, TextField
+
 from dynostore import database, models
 from dynostore.inventory import take_inventory
 from dynostore.migrator import Migrator, step_names
@@ -20,6 +22,21 @@ def test_every_table_is_counted_parents_before_children(store: Store) -> None:
     assert (found.schema_version, found.pending) == (len(step_names()), [])
     assert found.engine.startswith("SQLite" if store.database.dialect == "sqlite" else "Postgres")
     assert found.size_bytes > 0
+
+
+def test_tables_of_the_users_own_models_are_counted_too(tmp_path: Path) -> None:
+    class Note(Model):
+        text = TextField(primary_key=True)
+
+        class Meta:
+            table_name = "my notes"
+
+    with Store.open(tmp_path / "s.db", models=[Note]) as store:
+        ours = take_inventory(store.database).rows
+        with store.bound():
+            Note.create(text="a")
+        assert take_inventory(store.database).rows == {**ours, "my notes": 1}
+        assert list(ours)[-1] == "my notes"
 
 
 def test_a_store_that_is_behind_is_counted_as_far_as_it_has_come(tmp_path: Path) -> None:
