@@ -36,9 +36,9 @@ _BOOKKEEPING = """\
 ## Beside the records
 
 `dynostore_migration` lists the steps that were applied ([Upgrades](upgrades.md)),
-`dynostore_own_migration` those of [models of your own](own-models.md). Tables whose names begin with
-`dynostore_search` are the index of the [search](search.md#the-index), made by the first one. They are
-nobody's to write, and neither are the following.
+`dynostore_own_migration` those of [models of your own](own-models.md). Tables that are called
+`dynostore_search`... are the index of the [search](search.md#the-index), made by the first search.
+They are nobody's to write, and neither are the following.
 """
 
 _LOCAL_MEANINGS = {
