@@ -1,0 +1,135 @@
+"""Ctrl-C in the middle of long work: exit code 130, a sound store, and the next call ends it."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import closing, redirect_stderr, redirect_stdout
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from dynostore import Store
+from dynostore.cli import main
+from dynostore.samples import legacy_runs
+
+Act = Callable[[], object]
+
+# Of a command's work: shares of the calls of its functions, at which somebody presses the keys.
+SOME = (0.3, 0.8)
+MANY = tuple(number / 16 for number in range(1, 16))
+
+
+def count_calls(part: str, act: Act, stop_at: int | None = None) -> int:
+    """Call a function and count the calls of dynostore's in some of its modules.
+
+    :param part: what the modules' paths have in them.
+    :param stop_at: the number of the call that SIGINT meets.
+    """
+    count = 0
+
+    def look(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal count
+        if event == "call" and part in frame.f_code.co_filename.replace("\\", "/"):
+            count += 1
+            if count == stop_at:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGINT)
+
+    sys.setprofile(look)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def run(*words: str) -> tuple[int, str]:
+    said = io.StringIO()
+    with redirect_stderr(said), redirect_stdout(io.StringIO()):
+        return main(words), said.getvalue()
+
+
+@pytest.fixture
+def interrupted(kill_child: Callable[..., bool]) -> Callable[[str, int, tuple[str, ...]], None]:
+    """Give a function that interrupts a command in a process of its own, at one of its calls."""
+
+    def interrupt(part: str, number: int, words: tuple[str, ...]) -> None:
+        def act() -> None:
+            outcome: list[tuple[int, str]] = []
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            count_calls(part, lambda: outcome.append(run(*words)), number)
+            assert outcome == [(130, "\ninterrupted\n")], outcome
+
+        kill_child(number, lambda *_: None, act)
+
+    return interrupt
+
+
+@pytest.mark.parametrize(
+    "shares", [SOME, pytest.param(MANY, marks=pytest.mark.slow)], ids=["some", "many"]
+)
+def test_an_interrupted_import_leaves_whole_records_and_is_ended_by_the_next(
+    interrupted: Callable[..., None], workplace: Path, shares: tuple[float, ...]
+) -> None:
+    words = ("import", str(legacy_runs()))
+    Store.open("count.db").close()
+    run("--db", "whole.db", *words)  # Modules are imported: that counts as calls.
+    total = count_calls("/dynostore/import", lambda: run("--db", "count.db", *words))
+    with closing(Store.open("whole.db")) as store:
+        whole = [run.values() for run in store.runs.list()]
+    for share in shares:
+        path = f"{share}.db"
+        Store.open(path).close()
+        interrupted("/dynostore/import", int(total * share), ("--db", path, *words))
+        with closing(Store.open(path)) as store:
+            assert store.check() == []
+            assert {run.id for run in store.runs.list()} <= {run["id"] for run in whole}
+        assert run("--db", path, *words)[0] == 3  # one of the samples is damaged
+        with closing(Store.open(path)) as store:
+            assert [run.values() for run in store.runs.list()] == whole
+
+
+@pytest.mark.parametrize(
+    ("direction", "shares"),
+    [
+        ("push", SOME),
+        pytest.param("push", MANY, marks=pytest.mark.slow),
+        pytest.param("pull", MANY, marks=pytest.mark.slow),
+    ],
+    ids=["push-some", "push-many", "pull-many"],
+)
+def test_an_interrupted_sync_is_ended_by_the_next(
+    interrupted: Callable[..., None],
+    workplace: Path,
+    postgres_url: str,
+    shares: tuple[float, ...],
+    direction: str,
+) -> None:
+    def words(path: str, which: str = direction) -> tuple[str, ...]:
+        return ("--db", path, "sync", "--to", postgres_url, "--direction", which)
+
+    def filled(path: str, prefix: str) -> str:
+        with closing(Store.open(path)) as store, store.transaction():
+            for number in range(30):
+                store.runs.create(run_id=f"{prefix}{number}", metadata={"n": number})
+        return path
+
+    for path in ("first.db", "second.db"):
+        assert run(*words(filled(path, path), "both"))[0] == 0
+    filled("count.db", "count")
+    total = count_calls("/dynostore/sync", lambda: run(*words("count.db")))
+    for share in shares:
+        path = filled(f"{share}.db", f"{share}-")
+        interrupted("/dynostore/sync", int(total * share), words(path))
+        with closing(Store.open(path)) as store:
+            assert store.check() == []
+        assert run(*words(path, "both"))[0] == 0
+        assert run("--db", path, "sync", "verify", "--deep", "--to", postgres_url)[0] == 0
+        with closing(Store.open(path)) as store:
+            count: Any = store.runs.count()
+            assert count >= 60
