@@ -6,11 +6,7 @@ import functools
 import hashlib
 import sys
 import uuid
-
-if sys.version_info >= (3, 14):
-    from uuid import uuid7 as _uuid7
-else:
-    from uuid6 import uuid7 as _uuid7
+from collections.abc import Callable
 
 NAMESPACE = uuid.UUID("7f1d2c52-6d0c-5b6e-9a3e-0d9a54b3c1f7")
 """Root of every derived id. It is part of the file format: changing it would make every store
@@ -19,7 +15,17 @@ disagree with every other about the id of the same thing."""
 
 def new_id() -> str:
     """Give a new UUIDv7: 36 lower-case characters, later ones of one process sort after earlier."""
-    return str(_uuid7())
+    return str(_maker()())
+
+
+@functools.cache
+def _maker() -> Callable[[], uuid.UUID]:
+    if sys.version_info >= (3, 14):
+        from uuid import uuid7
+    else:
+        # Late: it looks up its own version, which costs a command as much as half of Peewee.
+        from uuid6 import uuid7
+    return uuid7
 
 
 def derived_id(table: str, parent: str, key: str) -> str:
