@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import webbrowser
 
 import click
@@ -40,9 +41,15 @@ def view(session: Session, port: int | None, open_page: bool) -> None:
         print_item(session, {"url": address}, text=address)
         sys.stdout.flush()
         session.note("Ctrl-C ends it")
-        if open_page and not webbrowser.open(address):
-            session.warn(f"no browser could be started: open {address}")
+        if open_page:
+            # A browser in the terminal does not return before it is left.
+            threading.Thread(target=_open, args=(session, address), daemon=True).start()
 
     require_view(session.place())
     with session.store() as store:
         serve(store, port, tell=tell, verbose=session.verbose)
+
+
+def _open(session: Session, address: str) -> None:
+    if not webbrowser.open(address):
+        session.warn(f"no browser could be started: open {address}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextvars
+import re
 import sqlite3
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ NAME = "store"
 """What the file is called in addresses: any name of a file would do, but for some in any URL."""
 
 _HERE = Path(__file__).parent
-_HOSTS = {"127.0.0.1", "localhost", "[::1]"}
+_OUR_HOST = re.compile(rb"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
 _LABEL_CHARACTERS = 60
 _COUNT_MS = 250
 
@@ -242,10 +242,10 @@ def _short(label: str) -> str:
 def _is_ours(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Tell whether a request was meant for this machine.
 
-    A page of somebody else's whose name was made to lead here would read all records else.
+    Else a page of somebody else's, whose name was made to lead here, could read all records.
     """
-    found = defaultdict(str, {name.lower(): value.decode("latin1") for name, value in headers})
-    return found[b"host"].lower().removesuffix(f":{found[b'host'].rpartition(':')[2]}") in _HOSTS
+    hosts = [value.lower() for name, value in headers if name.lower() == b"host"]
+    return len(hosts) == 1 and _OUR_HOST.fullmatch(hosts[0]) is not None
 
 
 async def _refuse(send: Any) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import os
 import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 from dynostore import errors
 from dynostore.compat import is_compat
@@ -50,6 +52,7 @@ def serve(
 ) -> None:
     """Serve a store's file on 127.0.0.1 until SIGTERM, or SIGINT, which is a KeyboardInterrupt.
 
+    From the main thread alone, which gets the signals.
     Only reads the file, while others may write; the last connection to it is the store's own, so
     that no log is left beside it.
 
@@ -71,6 +74,7 @@ def serve(
                 view.app(),
                 log_level="info" if verbose else "warning",
                 access_log=verbose,
+                log_config=_log_config(),
                 timeout_graceful_shutdown=_LAST_REQUESTS_S,
             )
         )
@@ -83,6 +87,15 @@ def serve(
         finally:
             signal.signal(signal.SIGTERM, before)
             view.shut()
+
+
+def _log_config() -> dict[str, Any]:
+    """Give uvicorn's own settings, but for the requests: stdout is for data."""
+    from uvicorn.config import LOGGING_CONFIG
+
+    settings = copy.deepcopy(LOGGING_CONFIG)
+    settings["handlers"]["access"]["stream"] = "ext://sys.stderr"
+    return settings
 
 
 def _listen(port: int | None) -> socket.socket:

@@ -71,12 +71,12 @@ def sample(seeded: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def site_of() -> Iterator[Callable[[Path], Site]]:
-    """Give ``site_of(path)``, which views a file and makes it where it is missing."""
+def site_of() -> Iterator[Callable[..., Site]]:
+    """Give ``site_of(path, *models)``, which views a file and makes it where it is missing."""
     sites: list[Site] = []
 
-    def view(path: Path) -> Site:
-        sites.append(Site(Store.open(path)))
+    def view(path: Path, *models: Any) -> Site:
+        sites.append(Site(Store.open(path, models=models)))
         return sites[-1]
 
     yield view
@@ -86,7 +86,7 @@ def site_of() -> Iterator[Callable[[Path], Site]]:
 
 
 @pytest.fixture
-def site(sample: Path, site_of: Callable[[Path], Site]) -> Site:
+def site(sample: Path, site_of: Callable[..., Site]) -> Site:
     """Give the view of the sample records."""
     return site_of(sample)
 

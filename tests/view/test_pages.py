@@ -19,7 +19,6 @@ from dynostore import models
 from dynostore.charts import CHARTS
 from dynostore.fields import UuidField
 from dynostore.reports import REPORTS, answer
-from dynostore.store import Store
 
 # Datasette asks a database in memory, which it leaves to be collected, whether SQLite has JSON.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed database in <sqlite3:ResourceWarning")
@@ -165,7 +164,7 @@ def test_the_dashboard_and_each_chart_ask_what_the_chart_declares(site: Any) -> 
 
 
 def test_an_empty_store_says_at_each_chart_that_there_is_nothing(
-    site_of: Callable[[Path], Any], tmp_path: Path
+    site_of: Callable[..., Any], tmp_path: Path
 ) -> None:
     site = site_of(tmp_path / "empty.db")
     page = html.unescape(site.page(DASHBOARD))
@@ -194,7 +193,7 @@ def test_what_comes_while_it_is_served_is_shown(site: Any, sample: Path) -> None
 
 
 def test_no_name_of_a_table_or_column_breaks_a_page(
-    site_of: Callable[[Path], Any], tmp_path: Path
+    site_of: Callable[..., Any], tmp_path: Path
 ) -> None:
     # The name of the file is odd too.
     path = tmp_path / "a?b#c %41&d.db"
@@ -228,7 +227,7 @@ def test_no_name_of_a_table_or_column_breaks_a_page(
 
 
 def test_a_users_own_models_are_described_by_their_fields(
-    site_of: Callable[[Path], Any], tmp_path: Path
+    site_of: Callable[..., Any], tmp_path: Path
 ) -> None:
     class Odd(peewee.Model):
         id = UuidField(primary_key=True)
@@ -238,14 +237,10 @@ def test_a_users_own_models_are_described_by_their_fields(
         class Meta:
             table_name = "dyno ]{odd}$ <i>"
 
-    with Store.open(tmp_path / "own.db", models=[Odd]) as store:
-        run = store.runs.create()
-        store.database.execute_sql(
-            f"INSERT INTO {quoted(Odd._meta.table_name)} VALUES (?, ?, ?)", ("k", run.id, 1500)
-        )
-    site = site_of(tmp_path / "own.db")
-    site.store.close()
-    site.view._own = (Odd,)
+    site = site_of(tmp_path / "own.db", Odd)
+    run = site.store.runs.create()
+    insert = f"INSERT INTO {quoted(Odd._meta.table_name)} VALUES (?, ?, ?)"
+    execute(tmp_path / "own.db", insert, ("k", run.id, 1500))
     page = site.page(f"/store/{tilde_encode(Odd._meta.table_name)}")
     assert "refers to the table Runs" in page
     assert '<span title="1500 milliseconds">1.5 s</span>' in page

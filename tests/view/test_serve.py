@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -60,36 +61,54 @@ def test_a_missing_file_and_a_taken_port_are_named(
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "last"),
-    [(signal.SIGINT, 130, "\ninterrupted\n"), (signal.SIGTERM, 0, "")],
+    ("number", "code", "option", "said"),
+    [
+        (signal.SIGINT, 130, "--json", r"\ninterrupted\n"),
+        (signal.SIGTERM, 0, "-v", r"(?s).*GET /store/runs\.json.*"),
+    ],
     ids=["SIGINT", "SIGTERM"],
 )
 def test_a_signal_ends_it_and_leaves_nothing_beside_the_file(
-    sample: Path, number: signal.Signals, code: int, last: str
+    sample: Path, number: signal.Signals, code: int, option: str, said: str
 ) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "dynostore",
-        "--db",
-        str(sample),
-        "--json",
-        "view",
-        "--port",
-        "0",
-    ]
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as shown:
+    words = [sys.executable, "-m", "dynostore", "--db", str(sample), option, "view", "--port", "0"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True) as shown:
         try:
             assert shown.stdout is not None
-            address = json.loads(shown.stdout.readline())["item"]["url"]
+            line = shown.stdout.readline()
+            address = json.loads(line)["item"]["url"] if option == "--json" else line.strip()
             assert address.startswith("http://127.0.0.1:")
             with urllib.request.urlopen(f"{address}store/runs.json") as answer:
                 assert json.load(answer)["rows"]
             shown.send_signal(number)
-            _, said = shown.communicate(timeout=60)
+            out, err = shown.communicate(timeout=60)
         finally:
             shown.kill()
-    assert (shown.returncode, said) == (code, last)
+    assert (shown.returncode, out) == (code, "")
+    assert re.fullmatch(said, err)
     assert {path.name for path in sample.parent.iterdir()} <= {"sample.db", "sample.db.lock"}
+
+
+def test_the_page_is_opened_in_the_browser_of_the_user(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "browser.py"
+    script.write_text(
+        "import socket, sys, urllib.request\n"
+        "page = urllib.request.urlopen(sys.argv[2]).read()\n"
+        "with socket.create_connection(('127.0.0.1', int(sys.argv[1]))) as asked:\n"
+        "    asked.sendall(page)\n"
+    )
+    words = [sys.executable, "-m", "dynostore", "--db", str(sample), "view", "--port=0", "--open"]
+    with closing(socket.create_server(("127.0.0.1", 0))) as told:
+        told.settimeout(60)
+        port = told.getsockname()[1]
+        monkeypatch.setenv("BROWSER", f"{sys.executable} {script} {port} %s")
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as shown:
+            try:
+                connection, _ = told.accept()
+                with connection, connection.makefile("rb") as page:
+                    assert b"sample.db" in page.read()
+            finally:
+                shown.terminate()
