@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,9 +87,15 @@ def program() -> Call:
 
 
 @pytest.fixture
-def three_runs(workplace: Path) -> list[str]:
+def store_file(workplace: Path, migrated_file: Path) -> Path:
+    """Make ``./dynostore.db``, which has the schema and no rows."""
+    return Path(shutil.copy(migrated_file, workplace / "dynostore.db"))
+
+
+@pytest.fixture
+def three_runs(store_file: Path) -> list[str]:
     """Give the ids of three runs in ``./dynostore.db``, oldest first."""
-    with Store.open("dynostore.db") as store:
+    with Store.open(store_file) as store:
         runs = [
             store.runs.create(run_id="run_alpha", source="dyno", status="complete"),
             store.runs.create(run_id="run_beta", source="dyno", status="error"),

@@ -16,9 +16,9 @@ MESSAGE_KEYS = {"id", "conversation_id", "role", "content", "created_at", "metad
 
 
 @pytest.fixture
-def two_talks(workplace: Path) -> list[str]:
+def two_talks(store_file: Path) -> list[str]:
     """Give the ids of a conversation of 25 messages and of an empty, later one."""
-    with Store.open("dynostore.db") as store:
+    with Store.open(store_file) as store:
         store.conversations.create_conversation("Fuel map", conversation_id="talk_a")
         store.conversations.add_messages(
             "talk_a", [{"role": "user", "content": f"message {n}"} for n in range(25)]

@@ -27,9 +27,9 @@ Call = Callable[..., Any]
 
 
 @pytest.fixture
-def seeded(workplace: Path) -> Iterator[Store]:
+def seeded(store_file: Path) -> Iterator[Store]:
     """Give ``./dynostore.db`` with samples of every family."""
-    with Store.open("dynostore.db") as store:
+    with Store.open(store_file) as store:
         seed(store)
         yield store
 

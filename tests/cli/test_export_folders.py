@@ -30,9 +30,9 @@ STATED = (
 
 
 @pytest.fixture
-def seeded(workplace: Path) -> Iterator[Store]:
+def seeded(store_file: Path) -> Iterator[Store]:
     """Give ``./dynostore.db`` with samples of every family."""
-    with Store.open("dynostore.db") as store:
+    with Store.open(store_file) as store:
         seed(store)
         yield store
 

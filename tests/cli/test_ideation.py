@@ -26,9 +26,9 @@ STORY = {"title": "Map", "as_a": "rider", "i_want": "a map", "so_that": "it runs
 
 
 @pytest.fixture
-def two_ideas(workplace: Path) -> list[str]:
+def two_ideas(store_file: Path) -> list[str]:
     """Give the ids of kim's idea, with all that hangs on one, and of a later, bare one."""
-    with Store.open("dynostore.db") as store:
+    with Store.open(store_file) as store:
         verbs = store.ideation
         verbs.sessions.create(session_id="idea_a", project_name="Tuner", user_id="kim")
         verbs.messages.create("idea_a", "user", "Riders tune their own bikes")

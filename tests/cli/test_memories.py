@@ -13,9 +13,9 @@ from dynostore import Store
 
 
 @pytest.fixture
-def three_memories(workplace: Path) -> list[str]:
+def three_memories(store_file: Path) -> list[str]:
     """The ids of three memories in ``./dynostore.db``, oldest first."""
-    with Store.open("dynostore.db") as store:
+    with Store.open(store_file) as store:
         memories = [
             store.memories.add("large CSV files", "read in chunks", memory_id="mem_csv"),
             store.memories.add("slow servers", "retry", memory_id="mem_slow", tool_name="http_get"),

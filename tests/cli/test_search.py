@@ -15,9 +15,9 @@ Call = Callable[..., Any]
 
 
 @pytest.fixture
-def three_records(workplace: Path) -> None:
+def three_records(store_file: Path) -> None:
     """Make a message, a run and a memory with the word ``knock`` in ``./dynostore.db``."""
-    with Store.open("dynostore.db") as store:
+    with Store.open(store_file) as store:
         talk = store.conversations.create_conversation("Tuning", conversation_id="talk")
         store.conversations.add_message(talk.id, "user", "the knock correction")
         store.runs.create(run_id="run", source="dyno", current_stage="knock analysis")

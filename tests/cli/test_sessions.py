@@ -16,9 +16,9 @@ PLAN = {"items": [{"description": "Read"}, {"description": "Report", "dependenci
 
 
 @pytest.fixture
-def work(workplace: Path) -> str:
+def work(store_file: Path) -> str:
     """A session with two states, a todo list and some history, in ``./dynostore.db``."""
-    with Store.open("dynostore.db") as store:
+    with Store.open(store_file) as store:
         store.sessions.save_state("work", {"step": 1}, user_id="kim", mission="Analyze")
         store.sessions.save_state("work", {"step": 2, "who": "Zoë"})
         store.todos.create(todolist_id="todo", session_id="work", plan=PLAN)

@@ -45,9 +45,9 @@ STEP_COLUMNS = {
 
 
 @pytest.fixture
-def two_tasks(workplace: Path) -> str:
+def two_tasks(store_file: Path) -> str:
     """Give the id of a step; ``./dynostore.db`` has an old approved task and a new pending one."""
-    with Store.open("dynostore.db") as store:
+    with Store.open(store_file) as store:
         created = dt.datetime.now(dt.UTC) - dt.timedelta(days=10)
         store.tasks.create("Deploy Kuma", task_id=FIRST, created_at=created, created_by="Zoë")
         store.tasks.approve(FIRST)
