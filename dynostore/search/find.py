@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from peewee import fn
+from peewee import Value, fn
 
 from dynostore import errors
 from dynostore.fields import WholeNumberField
@@ -107,7 +107,9 @@ def _facts_of(
     key, parent = fields[kind.key], fields[kind.parent or kind.key]
     # What names a part may be its whole's title.
     title = parent if kind.title_of else _beginning(fields[kind.title])
-    query = kind.model.select(key, parent, title, fields["created_at"]).where(key.in_(ids))
+    # The keys as the index has them: plain SQL may have written a UUID in another form.
+    wanted = [Value(this, converter=False) for this in ids]
+    query = kind.model.select(key, parent, title, fields["created_at"]).where(key.in_(wanted))
     rows = list(query.tuples().execute(db))
     titles = _titles_of(db, kind, {row[1] for row in rows}) if kind.title_of else {}
     for this, above, named, when in rows:

@@ -175,7 +175,7 @@ TEXTS = st.text(st.sampled_from(LETTERS + OTHERS), min_size=1, max_size=60)
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(texts=st.lists(TEXTS, min_size=5, max_size=5), typed=st.text(max_size=30))

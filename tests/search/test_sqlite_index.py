@@ -85,12 +85,15 @@ def test_any_program_that_writes_keeps_the_index_current(path: Path, store: Stor
         "UPDATE memories SET confidence = 5",
         "DELETE FROM memories WHERE memory_id = 'm04'",
         "UPDATE OR REPLACE memories SET memory_id = 'm06' WHERE memory_id = 'm05'",
+        "INSERT INTO tasks (task_id, request_text, status, created_at)"
+        " VALUES ('ABCDEF00ABCDEF00ABCDEF00ABCDEF00', 'another form', 'pending', '2026')",
         "VACUUM",
     )
     assert ids(store, "word1") == ids(store, "word2") == ids(store, "word4") == []
     assert ids(store, "word6") == []
     assert ids(store, "replaced") == ["m01"]
     assert ids(store, "changed") == ["m02"]
+    assert ids(store, "another form") == ["ABCDEF00ABCDEF00ABCDEF00ABCDEF00"]
     assert ids(store, "word3") == ["renamed"]
     assert ids(store, "word5") == ["m06"]
     assert len(ids(store, "common")) == 28
