@@ -127,28 +127,58 @@ def test_what_is_written_while_the_index_is_made_is_in_it(
     assert len(ids(store, "common")) == 30
 
 
-def test_one_that_is_killed_anywhere_is_made_whole_by_the_next_search(
+@pytest.fixture
+def survives(
     killed_at: Callable[[int, Callable[[], object]], bool],
     monkeypatch: pytest.MonkeyPatch,
-    path: Path,
     store: Store,
     tmp_path: Path,
-) -> None:
+) -> Callable[[int], bool]:
+    """Give a function that kills the first search at a statement, and searches again.
+
+    It tells whether the search had not come to its end before.
+    """
     monkeypatch.setattr(sqlite_index, "_BATCH_ROWS", 10)
+    columns = "memory_id, context, lesson, confidence, created_at"
 
-    def search() -> None:
-        with Store.open(copy) as opened:
-            opened.search("common")
+    def run(number: int) -> bool:
+        copy = store.backup(tmp_path / "copy.db")
 
-    for number in (25, 45, 62, 75, 85, 90, 95, 100, 105, 110, 115):
-        copy = tmp_path / f"copy{number}.db"
-        store.backup(copy)
-        assert killed_at(number, search), "it came to its end before that"
-        plainly(copy, "UPDATE memories SET lesson = 'changed' WHERE memory_id IN ('m02', 'm27')")
+        def search() -> None:
+            with Store.open(copy) as opened:
+                opened.search("common")
+
+        was_killed = killed_at(number, search)
+        plainly(
+            copy,
+            "UPDATE memories SET lesson = 'changed' WHERE memory_id IN ('m02', 'm27')",
+            f"INSERT INTO memories ({columns}) VALUES ('m0x', 'common', 'new', 0, '2026')",
+        )
         with Store.open(copy) as opened:
-            assert len(ids(opened, "common")) == 30
-            assert ids(opened, "changed") == ["m02", "m27"]
-            assert opened.check() == []
+            assert len(ids(opened, "common")) == 31, number
+            assert ids(opened, "changed") == ["m02", "m27"], number
+            assert ids(opened, "new") == ["m0x"], number
+            assert opened.check() == [], number
+        return was_killed
+
+    return run
+
+
+def test_one_that_is_killed_is_made_whole_by_the_next_search(
+    survives: Callable[[int], bool],
+) -> None:
+    for number in (25, 45, 65, 85, 95, 105):
+        assert survives(number)
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_at_any_statement_is_made_whole_by_the_next_search(
+    survives: Callable[[int], bool],
+) -> None:
+    killed = 0
+    while survives(killed + 1):
+        killed += 1
+    assert killed > 100
 
 
 BUILD = """
