@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from dynostore import models
-from dynostore.charts import CHARTS, draw_all
-from dynostore.charts.looks import ROLE_COLOURS, RUN_COLOURS
+from dynostore.charts import CHARTS, Drawn, draw_all
+from dynostore.charts.looks import ROLE_COLOURS, RUN_COLOURS, SYNC_COLOURS
 from dynostore.charts.page import write_page
+from dynostore.charts.totals import SYNC_STATE
 from dynostore.models.conversations import ROLES
 from dynostore.models.runs import STATUSES
 from dynostore.store import Store
+from dynostore.sync import sync
 
 NOW = dt.datetime(2026, 3, 10, 12, tzinfo=dt.UTC)
 EVIL = "</script><script>alert(1)</script><!--"
@@ -102,6 +104,30 @@ def test_charts_have_the_same_figures_on_both_databases(store: Store) -> None:
     assert ("sync-state" in drawn) == (store.database.dialect == "sqlite")
     # What PostgreSQL and SQLite gave are numbers that JSON has.
     json.dumps([one.rows for one in drawn.values()], allow_nan=False)
+
+
+def test_the_chart_of_the_sync_shows_what_waits(postgres_url: str, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store.db") as store:
+
+        def waiting() -> Drawn:
+            return next(d for d in draw_all(store, days=30, now=NOW) if d.chart is SYNC_STATE)
+
+        store.runs.create()
+        assert waiting().reason == SYNC_STATE.missing
+        sync(store, postgres_url)
+        assert waiting().reason == SYNC_STATE.empty
+        run = store.runs.create()
+        store.runs.update(run.id, status="error")
+        row = {"table_name": "runs", "state": "waits to be sent", "count": 1}
+        assert waiting().rows == [row]
+        # The other states are read too: such rows as the sync writes.
+        execute = store.database.execute_sql
+        execute("INSERT INTO sync_conflict (tbl, key, why, at) VALUES ('runs', 'k', 'w', 'a')")
+        execute(
+            "INSERT INTO sync_reject (tbl, key, sqlstate, message, tries, at)"
+            " VALUES ('tasks', 'k', 's', 'm', 1, 'a')"
+        )
+        assert {r["state"] for r in waiting().rows} == set(SYNC_COLOURS)
 
 
 def test_each_value_of_a_chart_has_a_colour_of_its_own() -> None:
