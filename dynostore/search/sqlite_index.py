@@ -129,7 +129,11 @@ class SqliteIndex:
             f"SELECT name, sql FROM sqlite_master WHERE {_OURS}", _OUR_NAMES
         )
         there = dict(rows.fetchall())
-        return all(there.get(name) == sql for name, sql in statements().items())
+        # Peewee writes the statement of FTS5's table: other versions of it may write it otherwise,
+        # and two programs would make the index anew for each other.
+        return SEARCH_PREFIX in there and all(
+            there.get(name) == sql for name, sql in statements().items() if name != SEARCH_PREFIX
+        )
 
     def _cursors(self) -> dict[str, str]:
         """Give the last key that was indexed, of each kind that is not indexed to the end."""
