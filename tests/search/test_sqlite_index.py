@@ -18,6 +18,7 @@ from dynostore.inventory import take_inventory
 from dynostore.migrator import Migrator, directory
 from dynostore.models import ALL
 from dynostore.search import sqlite_index
+from dynostore.search.sqlite_schema import statements
 from dynostore.sqlite_dependents import SEARCH_PREFIX
 from dynostore.store import Store
 
@@ -184,6 +185,7 @@ def test_one_that_is_killed_at_any_statement_is_made_whole_by_the_next_search(
 BUILD = """
 import sys
 from dynostore.search import sqlite_index
+from dynostore.search.sqlite_schema import statements
 from dynostore.store import Store
 sqlite_index._BATCH_ROWS = 5
 with Store.open(sys.argv[1]) as store:
@@ -302,7 +304,7 @@ def test_another_version_of_peewee_makes_no_index_anew(
     monkeypatch: pytest.MonkeyPatch, path: Path, store: Store
 ) -> None:
     store.search("common")
-    wanted = dict(sqlite_index.statements())
+    wanted = dict(statements())
     wanted[SEARCH_PREFIX] = wanted[SEARCH_PREFIX].replace(", ", ",")
     monkeypatch.setattr(sqlite_index, "statements", lambda: wanted)
     with Store.open(path, read_only=True) as reader:
