@@ -211,6 +211,8 @@ def _dial(host: str | None, port: int) -> socket.socket:
         host = "localhost"
     if not host.startswith("/"):
         return socket.create_connection((host, port), timeout=_ASK_TIMEOUT_S)
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("this system's Python has no sockets in directories")  # Windows
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(_ASK_TIMEOUT_S)
     try:

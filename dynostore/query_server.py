@@ -18,6 +18,7 @@ from dynostore.driver_errors import sqlstate
 from dynostore.query_words import mistake, refusal, with_literals
 
 _FETCH_ROWS = 1000
+_LOOK_EVERY_S = 0.5
 # The text is a setting of the transaction, since a DO block takes no parameters.
 _KEEP_TEXT = "SELECT set_config('dynostore.query', %s, true)"
 _OPEN_CURSOR = """
@@ -73,6 +74,9 @@ def _helper() -> Iterator[Callable[[Callable[[], list[Any]], Callable[[], None]]
         def run(work: Callable[[], list[Any]], cancel: Callable[[], None]) -> list[Any]:
             future = pool.submit(work)
             try:
+                while not future.done():
+                    # Windows looks for Ctrl-C when a wait is over, not while it lasts.
+                    concurrent.futures.wait([future], _LOOK_EVERY_S)
                 return future.result()
             except KeyboardInterrupt:
                 cancel()

@@ -123,8 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        _drop_output()
-        return EXIT_PIPE_CLOSED
+        return _end_of_pipe()
     except (KeyboardInterrupt, click.Abort):
         # CPython notes an interrupt of code that is made of text, as dataclasses are, and under
         # ``python -m`` ends by that signal although it was caught here; other such code clears it.
@@ -132,6 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\ninterrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as exc:
+        if os.name == "nt" and isinstance(exc, OSError) and _name_of(exc) == "EINVAL":
+            return _end_of_pipe()  # so Windows says it
         code = _report(exc, session, words)
         _drop_unwritable()
         return code
@@ -216,8 +217,9 @@ def _drop_unwritable() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _drop_output() -> None:
+def _end_of_pipe() -> int:
     # The reader went away, as `head` does. What is still buffered would raise again at exit.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())
+    return EXIT_PIPE_CLOSED
