@@ -1,5 +1,7 @@
 """Finding DynoAI's runs on disk: four layouts that all call themselves a run, told apart here.
 
+Its database is :mod:`dynostore.legacy.dynoai_tables`' matter.
+
 ==  ==========================================  ===================================================
 A   ``runs/<id>/run_state.json`` and siblings   RunManager
 B   ``outputs/<uuid>/manifest.json``            uploads: the directory is the id
@@ -24,12 +26,14 @@ from dynostore.legacy.base import Finding, ReadOptions, SourceRecord, Unreadable
 from dynostore.legacy.beside import notes_on
 from dynostore.legacy.checksums import FileFacts, read_file
 from dynostore.legacy.detection import is_below
-from dynostore.legacy.dynoai_database import speak_of_database
 from dynostore.legacy.dynoai_draft import STAMPED, Layout, RunDraft
 from dynostore.legacy.dynoai_layouts import build_record
 from dynostore.legacy.dynoai_note import add_note
+from dynostore.legacy.dynoai_tables import RunTables, is_dynoai
+from dynostore.legacy.source_database import count_rows, holds_tables, read_database
 from dynostore.legacy.source_heads import FileHead
 from dynostore.legacy.source_json import MAX_BYTES, parse_object
+from dynostore.legacy.source_sqlite import NAMES, SIDECARS, SqliteTables
 from dynostore.legacy.source_tree import Listing, SourceTree, is_utf8
 
 STATE = "run_state.json"
@@ -45,31 +49,77 @@ class DynoaiReader:
     wanted: tuple[str, ...] = ()
 
     def detect(self, source: str) -> bool:
-        """Tell whether a run's directory is at or below ``source``, readable or broken."""
-        return os.path.isdir(source) and is_below(source, self)
+        """Tell whether a run is at or below ``source``, readable or broken."""
+        if os.path.isdir(source):
+            return is_below(source, self)
+        return os.path.isfile(source) and _is_database(FileHead(source))
 
     def knows(self, listing: Listing, name: str, head: FileHead) -> bool:
-        """Tell whether a file makes its directory a run."""
-        may_be_head = name in (STATE, MANIFEST) or name.endswith(STAMPED)
-        return may_be_head and _find_head(listing) is not None
+        """Tell whether a file makes its directory a run, or is a database of runs."""
+        if name in (STATE, MANIFEST) or name.endswith(STAMPED):
+            return _find_head(listing) is not None
+        return _is_database(head)
+
+    def count(self, source: str) -> int | None:
+        """Count the runs of one database; None for anything else."""
+        is_database = os.path.isfile(source) and FileHead(source).is_sqlite
+        return count_rows(source, is_dynoai, "runs") if is_database else None
 
     def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
-        """Give every run, and every file that belongs to none, in the order of their paths."""
+        """Give every run, and every file that belongs to none, in the order of their paths.
+
+        The runs of databases come last.
+        """
+        if os.path.isfile(source):
+            yield from _read_database(SourceTree(os.path.dirname(source)), source, set())
+            return
         tree = SourceTree(source)
-        pending = [tree.root]
-        while pending:
-            listing = tree.list(pending.pop())
-            head = _find_head(listing)
-            if head is not None:
-                run = _RunReader(tree, listing, head)
-                yield from run.read()
-                below = run.nested
-            else:
-                yield from listing.findings
-                for name in listing.files:
-                    yield _stray(tree, os.path.join(listing.path, name))
-                below = [os.path.join(listing.path, name) for name in listing.directories]
-            pending += reversed(below)
+        taken: set[int] = set()  # hashes of ids: there may be millions
+        databases: list[str] = []
+        for found in _walk(tree, databases):
+            if isinstance(found, SourceRecord):
+                taken.add(hash(found.key))
+            yield found
+        for path in databases:
+            yield from _read_database(tree, path, taken)
+
+
+def _walk(tree: SourceTree, databases: list[str]) -> Iterator[SourceRecord | Finding]:
+    """Give the runs of directories and all other files; add the databases of runs."""
+    pending = [tree.root]
+    while pending:
+        listing = tree.list(pending.pop())
+        head = _find_head(listing)
+        if head is not None:
+            run = _RunReader(tree, listing, head)
+            yield from run.read()
+            below = run.nested
+        else:
+            yield from listing.findings
+            for name in listing.files:
+                path = os.path.join(listing.path, name)
+                if _is_database(FileHead(path)):
+                    databases.append(path)
+                else:
+                    reason = _reason_for_stray(name)
+                    yield Finding(tree.relative(path), "skipped", reason)
+            below = [os.path.join(listing.path, name) for name in listing.directories]
+        pending += reversed(below)
+
+
+def _is_database(head: FileHead) -> bool:
+    return head.is_sqlite and holds_tables(head.path, is_dynoai)
+
+
+def _read_database(
+    tree: SourceTree, path: str, taken: set[int]
+) -> Iterator[SourceRecord | Finding]:
+    def tables(source: SqliteTables, relative: str, place: str) -> RunTables:
+        return RunTables(source, relative, place, lambda key: hash(key) in taken)
+
+    yield from read_database(
+        path, tree.relative(path), is_dynoai, tables, tool="DynoAI", nouns="runs"
+    )
 
 
 @dataclasses.dataclass(slots=True)
@@ -266,16 +316,6 @@ _DOCUMENTS_BESIDE_STATE = frozenset(
 )
 
 
-def _stray(tree: SourceTree, path: str) -> Finding:
-    reason = _reason_for_stray(os.path.basename(path))
-    if path.endswith(_DATABASES):
-        return speak_of_database(path, tree.relative(path), reason)
-    return Finding(tree.relative(path), "skipped", reason)
-
-
-_DATABASES = (".db", ".sqlite", ".sqlite3")
-
-
 def _reason_for_stray(name: str) -> str:
     if name == "index.json":
         return "an index, known to be stale; runs are found by their directories"
@@ -283,6 +323,6 @@ def _reason_for_stray(name: str) -> str:
         return "a summary without a manifest beside it"
     if name == MANIFEST:
         return "not a manifest of DynoAI"
-    if name.endswith((*_DATABASES, ".db-wal", ".db-shm")):
-        return "a database file; runs are taken over from their directories"
+    if name.endswith((*NAMES, *SIDECARS)):
+        return "a part of a database, or one without runs of DynoAI's"
     return "not in a run's directory"

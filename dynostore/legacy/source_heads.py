@@ -7,6 +7,8 @@ import os
 from dynostore.legacy.source_sqlite import HEADER
 
 _HEAD_BYTES = 64 * 1024
+_TEXTS = (".json", ".jsonl", ".ndjson", ".txt", ".yml", ".yaml")
+"""How those end that are mostly asked for more than whether they are a database."""
 
 
 class FileHead:
@@ -30,6 +32,8 @@ class FileHead:
     @property
     def is_sqlite(self) -> bool:
         """Whether it begins as a database of SQLite does."""
+        if self._data is None and self.path.endswith(_TEXTS):
+            return self.data.startswith(HEADER)
         if self._first is None:
             # Asked of every file of a tree: most are not read any further.
             self._first = self._data or _read(self.path, len(HEADER))

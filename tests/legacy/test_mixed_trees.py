@@ -46,19 +46,61 @@ def test_a_file_that_is_a_part_of_a_databases_record_is_counted_once(
     assert (report.files.found, report.files.created) == (3, 3) == (tree.file_count(), 3)
 
 
-def test_runs_in_a_database_of_dynoais_are_not_passed_by(tree: Any, target: Store) -> None:
+def test_runs_in_a_database_of_dynoais_are_taken_over_unless_their_directory_was(
+    tree: Any, target: Store
+) -> None:
     tree.add_a()
     tree.write("notes.db", "no database")
     path = tree.root / "dynoai.db"
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("CREATE TABLE runs (id, status, jetstream_id)")
-    assert import_from(tree.root, target).exit_code == 0
+        connection.executescript(_DYNOAI_TABLES)
+    empty = import_from(tree.root, target)
+    assert (empty.records.found, empty.files.skipped, empty.exit_code) == (1, 2, 0)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("INSERT INTO runs VALUES ('run_x', 'complete', NULL)")
+        connection.execute(
+            f"INSERT INTO runs VALUES ('run_a', 'complete', 'upload', {_AT * 2} 7, NULL)"
+        )
+        connection.execute(
+            f"INSERT INTO runs VALUES ('run_x', 'complete', 'upload', {_AT * 2} 8, NULL)"
+        )
+        connection.execute(
+            f"INSERT INTO runs VALUES ('run_y', 'lost', 'upload', {_AT * 2} NULL, NULL)"
+        )
+        for number, run, name in ((1, "run_x", "VE.csv"), (2, "run_x", "../VE.csv"), (3, "-", "x")):
+            row = f"{number}, '{run}', '{name}', 5, {_AT} 'local'"
+            connection.execute(f"INSERT INTO run_files VALUES ({row})")
     report = import_from(tree.root, target)
-    (lost,) = [entry for entry in report.entries if entry.outcome == "invalid"]
-    assert (lost.path, report.exit_code) == ("dynoai.db", 3)
-    assert (lost.reason or "").startswith("1 runs in a database")
+    assert {entry.path: entry.outcome for entry in report.entries} == {
+        "runs/run_a": "same",
+        "notes.db": "skipped",
+        "dynoai.db#runs/run_a": "skipped",
+        "dynoai.db#runs/run_x": "created",
+        "dynoai.db#runs/run_y": "invalid",
+        "dynoai.db#run_files/3": "invalid",
+    }
+    assert (report.files.found, report.exit_code) == (tree.file_count(), 3)
+    found = target.runs.get("run_x")
+    assert (found.progress_percent, found.created_at.isoformat()) == (
+        8,
+        "2026-01-02T03:04:05+00:00",
+    )
+    (file,) = target.runs.files("run_x")
+    assert (file.filename, file.size_bytes, file.metadata["storage_type"]) == ("VE.csv", 5, "local")
+    assert found.metadata["files"][0]["filename"] == "../VE.csv"
+    assert import_from(path, target).records.same == 1
+
+
+_AT = "'2026-01-02 03:04:05',"
+_DYNOAI_TABLES = """
+CREATE TABLE runs (
+    id VARCHAR(64) PRIMARY KEY, status VARCHAR(20), source VARCHAR(20), created_at DATETIME,
+    updated_at DATETIME, progress_percent INTEGER, jetstream_id TEXT
+);
+CREATE TABLE run_files (
+    id INTEGER PRIMARY KEY, run_id VARCHAR(64), filename VARCHAR(255), size_bytes INTEGER,
+    created_at DATETIME, storage_type VARCHAR(10)
+);
+"""
 
 
 def test_all_tools_are_looked_for_in_one_walk_that_opens_each_file_once(
