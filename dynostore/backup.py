@@ -12,20 +12,22 @@ from pathlib import Path
 
 from dynostore import errors
 from dynostore.driver_errors import translated
-from dynostore.sqlite_header import cut_bytes_of_open
+from dynostore.file_copy import copy_bytes, hold_moment
+from dynostore.sqlite_header import cut_bytes_of_open, opened_besides
 
-_OF_A_COPY = ("journal_mode = OFF", "synchronous = OFF", "locking_mode = EXCLUSIVE")
-"""Nobody sees the copy before it is whole and flushed; a journal would be half of the time."""
+_OF_A_COPY = ("synchronous = OFF", "locking_mode = EXCLUSIVE")
+"""Nobody sees the copy before it is whole and flushed."""
 
 _FLUSH_EVERY_S = 0.05
 
 
-def backup_file(source: Path, destination: Path) -> None:
+def backup_file(source: Path, destination: Path, *, is_locked: bool = False) -> None:
     """Copy a SQLite file, WAL included, and check the copy before it gets its name.
 
     The copy is one consistent moment. It is made in one step, since a step-wise backup starts
     again at every write of another process. An existing ``destination`` is replaced at the end.
 
+    :param is_locked: the caller holds the write lock, and has written nothing.
     :raises StoreUnwritable: no room, the place cannot be written, or it is a file in use; nothing
         was left there.
     :raises StoreLocked: another backup to the same place is being made.
@@ -39,7 +41,7 @@ def backup_file(source: Path, destination: Path) -> None:
         with _alone(temporary):
             try:
                 _make_empty(temporary)
-                _copy(source, temporary, destination)
+                _copy(source, temporary, destination, is_locked)
                 os.replace(temporary, destination)
             finally:
                 _remove(temporary)
@@ -69,27 +71,36 @@ def _alone(temporary: Path) -> Iterator[None]:
             os.unlink(f"{temporary}.lock")
 
 
-def _copy(source: Path, temporary: Path, destination: Path) -> None:
+def _copy(source: Path, temporary: Path, destination: Path, is_locked: bool) -> None:
+    log_copy = temporary.with_name(temporary.name + "-wal")
     with (
         translated(str(destination)),
         _flushing(temporary),
+        opened_besides(source) as handle,
         _opened(source, "ro") as origin,
-        _opened(temporary, "rwc") as copy,
     ):
-        for pragma in _OF_A_COPY:
-            copy.execute(f"PRAGMA {pragma}")
-        origin.execute("BEGIN")
-        # BEGIN alone fixes nothing: the moment that is copied and compared begins here.
-        origin.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        log_bytes = hold_moment(origin, source, is_locked=is_locked)
         if missing := cut_bytes_of_open(source, origin.execute):
             raise errors.StoreCorrupt(
                 f"{source}: was truncated: {missing:,} bytes of it are missing",
                 hint="dynostore db restore BACKUP",
             )
-        origin.backup(copy, pages=-1)
-        copy.execute("PRAGMA journal_mode = DELETE")
-        copy.execute(f"PRAGMA mmap_size = {temporary.stat().st_size}")
-        _compare(origin, copy, destination)
+        if log_bytes is not None:
+            copy_bytes(handle, temporary)
+        if log_bytes:
+            _make_empty(log_copy)
+            with open(source.with_name(source.name + "-wal"), "rb") as log:
+                copy_bytes(log.fileno(), log_copy, log_bytes)
+        with _opened(temporary, "rwc") as copy:
+            for pragma in _OF_A_COPY:
+                copy.execute(f"PRAGMA {pragma}")
+            if log_bytes is None:
+                # A journal of what nobody sees yet would be half of the time.
+                copy.execute("PRAGMA journal_mode = OFF")
+                origin.backup(copy, pages=-1)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            copy.execute(f"PRAGMA mmap_size = {temporary.stat().st_size}")
+            _compare(origin, copy, destination)
 
 
 @contextlib.contextmanager
@@ -128,8 +139,8 @@ def _make_empty(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    # Its journal too: what a killed copy left would be rolled back into the next one.
-    for suffix in ("", "-journal"):
+    # Its logs too: what a killed copy left would be played into the next one.
+    for suffix in ("", "-journal", "-wal", "-shm"):
         with contextlib.suppress(OSError):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
 

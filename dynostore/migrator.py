@@ -263,7 +263,7 @@ class Migrator:
     def _back_up(self, suffix: str) -> None:
         # The write lock is held: the copy is exactly what the steps will start from.
         path = self._db.path
-        backup_file(path, path.with_name(f"{path.name}.before-{suffix}.bak"))
+        backup_file(path, path.with_name(f"{path.name}.before-{suffix}.bak"), is_locked=True)
         kind = glob.escape(f"{path.name}.before-{suffix[:-4]}")
         found = path.parent.glob(f"{kind}[0-9][0-9][0-9][0-9].bak")
         for old in sorted(found, key=lambda p: p.stat().st_mtime_ns)[:-_BACKUPS_KEPT]:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +62,30 @@ def _first_bytes(path: Path) -> bytes:
     if not hasattr(os, "pread"):  # Windows, where a lock belongs to who opened the file
         with open(path, "rb") as file:
             return file.read(_HEADER_BYTES)
+    with opened_besides(path) as handle:
+        return os.pread(handle, _HEADER_BYTES, 0)
+
+
+@contextlib.contextmanager
+def opened_besides(path: Path) -> Iterator[int]:
+    """Open a file for reading that may be open as a database here, and drop no lock on it.
+
+    :return: its descriptor.
+    :raises OSError: it cannot be read.
+    """
     status = path.stat()
     key = (status.st_dev, status.st_ino)
     if key in _held:
-        return os.pread(_held[key], _HEADER_BYTES, 0)
+        yield _held[key]
+        return
     handle = os.open(path, os.O_RDONLY)
-    content = os.pread(handle, _HEADER_BYTES, 0)
-    if _is_open_besides(handle):
-        _held[key] = handle
-    else:
-        os.close(handle)
-    return content
+    try:
+        yield handle
+    finally:
+        if _is_open_besides(handle):
+            _held[key] = handle
+        else:
+            os.close(handle)
 
 
 def _is_open_besides(handle: int) -> bool:

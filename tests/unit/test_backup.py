@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import sqlite3
 import stat
+import sys
 from collections import namedtuple
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +16,7 @@ import pytest
 
 from dynostore import errors
 from dynostore.backup import backup_file
+from dynostore.file_copy import hold_moment
 from dynostore.store import Store
 
 WRITER = """
@@ -27,6 +30,24 @@ with Store.open(sys.argv[1]) as store:
             store.runs.add_file(run.id, "x")
         if number == 20:
             print("going", flush=True)
+"""
+
+
+UPDATER = """
+import random, sqlite3, sys
+
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+db.execute("PRAGMA synchronous = OFF")
+db.execute("PRAGMA wal_autocheckpoint = 20")
+for number in range(1, 1_000_000):
+    dice = random.Random(number)
+    db.execute("BEGIN IMMEDIATE")
+    for _ in range(20):
+        db.execute("UPDATE a SET v = ? WHERE id = ?", (number, dice.randrange(1000)))
+    db.execute("UPDATE last SET t = ?", (number,))
+    db.execute("COMMIT")
+    if number == 20:
+        print("going", flush=True)
 """
 
 
@@ -91,6 +112,52 @@ def test_a_backup_is_one_moment_while_another_process_writes(
     assert all(runs == files > 0 for runs, files in counts)
     assert counts == sorted(counts)
     assert counts[0] < counts[-1]
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_a_backup_holds_every_page_of_one_moment_while_checkpoints_go_on(
+    tmp_path: Path, start_python: Callable[..., Any], mode: str
+) -> None:
+    source, copy = tmp_path / "s.db", tmp_path / "copy.db"
+    with closing(sqlite3.connect(source)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+        connection.execute("CREATE TABLE a (id INTEGER PRIMARY KEY, v INTEGER, pad TEXT)")
+        connection.executemany(
+            "INSERT INTO a VALUES (?, 0, ?)", [(n, "-" * 700) for n in range(1000)]
+        )
+        connection.execute("CREATE TABLE last AS SELECT 0 AS t")
+        connection.commit()
+    writer = start_python(UPDATER, source)
+    assert writer.stdout.readline() == "going\n"
+    values, done = [0] * 1000, 0
+    for _ in range(12):
+        backup_file(source, copy)
+        with closing(sqlite3.connect(copy)) as connection:
+            last = connection.execute("SELECT t FROM last").fetchone()[0]
+            found = [v for (v,) in connection.execute("SELECT v FROM a ORDER BY id")]
+        for number in range(done + 1, last + 1):
+            dice = random.Random(number)
+            for _ in range(20):
+                values[dice.randrange(1000)] = number
+        assert found == values
+        done = last
+    assert writer.poll() is None
+    assert done > 20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there SQLite's own backup is used")
+def test_a_file_in_wal_mode_is_copied_as_it_lies_and_any_other_page_by_page(tmp_path: Path) -> None:
+    source = filled(tmp_path / "s.db", 1)
+    for mode, expected in (("WAL", True), ("DELETE", False)):
+        with closing(sqlite3.connect(source)) as connection:
+            connection.execute(f"PRAGMA journal_mode = {mode}")
+        with closing(sqlite3.connect(source, isolation_level=None)) as origin:
+            assert (hold_moment(origin, source, is_locked=False) is not None) is expected
+    with closing(sqlite3.connect(source, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        backup_file(source, tmp_path / "copy.db")
+        other.execute("ROLLBACK")
+    assert content(tmp_path / "copy.db") == content(source)
 
 
 def test_an_older_backup_is_replaced_only_by_a_good_one(tmp_path: Path) -> None:

@@ -13,8 +13,20 @@ PACKAGE = Path(dynostore.__file__).parent
 # From bottom to top; a package's name stands for all of its modules. A module may import what is
 # below it, nothing else of its own line.
 LAYERS = (
-    ("dynostore", "dynostore.errors", "dynostore.durable", "dynostore.sqlite_header"),
-    ("dynostore.config", "dynostore.ids", "dynostore.fields", "dynostore.driver_errors"),
+    (
+        "dynostore",
+        "dynostore.errors",
+        "dynostore.durable",
+        "dynostore.file_copy",
+        "dynostore.sqlite_header",
+    ),
+    (
+        "dynostore.config",
+        "dynostore.file_copy",
+        "dynostore.ids",
+        "dynostore.fields",
+        "dynostore.driver_errors",
+    ),
     ("dynostore.connections", "dynostore.backup"),
     ("dynostore.sqlite_file", "dynostore.postgres_server", "dynostore.redis_server"),
     ("dynostore.database",),
