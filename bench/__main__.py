@@ -13,6 +13,7 @@ from typing import Any
 
 MODULES = {
     "backup": "bench.backup",
+    "cli": "bench.cli",
     "doctor": "bench.doctor",
     "local": "bench.local",
     "open": "bench.opening",
@@ -27,6 +28,7 @@ MODULES = {
 
 _EPILOG = """\
 local    create a run, update it, list a page: dynostore, sqlite3, SQLAlchemy, MLflow
+cli      dynostore --help and lists of a million runs, as whole processes
 open     import dynostore, dynostore --help, open an existing file
 import   take over what each of the older tools left, beside a straight script
 import-ideation  take over a generated Redis of ideation, and a dump of it

@@ -21,6 +21,21 @@ def test_a_benchmark_prints_one_json_object_with_its_machine(run_python: Run, ro
     assert all(row["ms"] > 0 for row in result["processes"] + result["in_process"])
 
 
+@pytest.mark.slow
+def test_the_benchmark_of_the_command_says_what_was_to_be_reached(
+    run_python: Run, root: Path, tmp_path: Path
+) -> None:
+    tiny = ("--runs", "300", "--rounds", "1", "--file", str(tmp_path / "kept.db"))
+    result = json.loads(run_python("-m", "bench", "cli", *tiny, "--json", cwd=root).stdout)
+    rows = {row["what"]: row for row in result["commands"]}
+    assert {what for what, row in rows.items() if row["target_ms"]} == {
+        "dynostore --help",
+        "dynostore runs list",
+    }
+    assert all(row["ms"] >= row["least_ms"] > 0 for row in rows.values())
+    assert (tmp_path / "kept.db").exists()
+
+
 def test_a_benchmark_prints_tables(run_python: Run, root: Path) -> None:
     text = run_python("-m", "bench", "open", "--rounds", "1", cwd=root).stdout
     assert "import dynostore" in text
