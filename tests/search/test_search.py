@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import string
 from typing import Any
 
@@ -183,8 +182,8 @@ def test_any_text_is_found_by_its_words_and_any_text_is_a_query(
     store: Store, texts: list[str], typed: str
 ) -> None:
     with store.transaction():  # the index is made once, and not for each example
-        for number, text in enumerate(texts):
-            memory = store.memories.add("c", text, memory_id=f"{number}-{random.random()}")
+        for text in texts:
+            memory = store.memories.add("c", text)
             words = "".join(c if c in LETTERS else " " for c in text).split()
             for query in (text, *words, f"{words[0][:1]}*" if words else ""):
                 found = ids(store.search(query, kinds=["memories"], limit=1000))
