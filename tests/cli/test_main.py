@@ -73,6 +73,14 @@ def test_every_command_has_help_with_examples() -> None:
     visit(cli.cli, "dynostore")
 
 
+def test_h_is_help_everywhere(call: Callable[..., Any]) -> None:
+    for words in ((), ("runs",), ("runs", "list"), ("sync", "verify"), ("report", "by-status")):
+        asked = call(*words, "-h")
+        assert asked.code == 0
+        assert asked == call(*words, "--help")
+        assert "Usage: dynostore" in asked.out
+
+
 def test_python_m_is_the_same_command(program: Callable[..., Any]) -> None:
     done = program("--version")
     assert (done.code, done.out) == (0, f"dynostore, version {dynostore.__version__}\n")
