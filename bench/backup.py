@@ -22,6 +22,8 @@ from dynostore.backup import backup_file
 _LEAST_S = 2.0
 """Shorter than that a pace is luck."""
 
+_PAUSE_S = 1.0
+
 
 def run(arguments: list[str]) -> dict[str, Any]:
     """Measure in interleaved rounds: the writers alone, with a copy, with a backup; medians."""
@@ -111,6 +113,8 @@ def _repeated(counters: Any, act: Callable[[], object], copy: Path) -> tuple[flo
     before, spent = 0, 0.0
     while spent < _LEAST_S:
         copy.unlink(missing_ok=True)
+        # Until the log that grew during the last one is begun anew: nobody copies without end.
+        time.sleep(_PAUSE_S)
         seconds, pace = _paced(counters, act)
         times.append(seconds)
         before += round(pace * seconds)
