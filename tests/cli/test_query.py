@@ -262,6 +262,26 @@ def test_ctrl_c_ends_the_program_with_130(workplace: Path, three_runs: list[str]
     assert not [path for path in workplace.iterdir() if path.suffix.endswith(("-wal", "-shm"))]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and signals of POSIX")
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_a_reader_that_has_enough_ends_a_query(
+    workplace: Path, three_runs: list[str], form: str
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dynostore", "query", ENDLESS.format("i"), "--format", form],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline() == "i\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(60) == 128 + signal.SIGPIPE
+
+
 def test_a_store_in_memory_or_in_another_form_says_that_it_cannot_be_asked(
     call: Call, workplace: Path
 ) -> None:
