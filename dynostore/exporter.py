@@ -1,7 +1,8 @@
 """The way out: a store's records as lines of JSON, as CSV, or in an older tool's files.
 
-To add a form: write what makes it from the rows of :mod:`dynostore.export_rows` into a place of
-:mod:`dynostore.export_places`, name it in :data:`FORMATS`, and give ``dynostore export`` its word.
+To add a form: write what makes it from the rows of :mod:`dynostore.exporting.rows` into a place
+of :mod:`dynostore.exporting.places`, name it in :data:`FORMATS`, and give ``dynostore export`` its
+word.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dynostore import __version__, compat, errors
-from dynostore.export_cells import csv_line, header_cells, row_cells
-from dynostore.export_folders import FORMS, copy_file, folder_store, put_rows, tables_of
-from dynostore.export_places import whole_directory, whole_file, whole_stream
-from dynostore.export_rows import Row, Selection, read_rows
+from dynostore.exporting.cells import csv_line, header_cells, row_cells
+from dynostore.exporting.folders import FORMS, copy_file, folder_store, put_rows, tables_of
+from dynostore.exporting.places import whole_directory, whole_file, whole_stream
+from dynostore.exporting.rows import Row, Selection, read_rows
 from dynostore.fields import JsonField, json_text, time_text, utc_now
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.jsonl import end_line, header_line

@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import get_args
 
 from dynostore import errors
-from dynostore.import_archive import archive_source, finish_interrupted, require_archive
-from dynostore.import_ledger import Ledger, opened_ledger
-from dynostore.import_merge import Existing
-from dynostore.import_notes import InvalidNotes
-from dynostore.import_plan import ImportItem, Plan, Planner, refuse_orphans
-from dynostore.import_reading import Reading, entry_of, name_of
-from dynostore.import_report import Counts, Entry, ImportReport, Remark
-from dynostore.import_source import (
+from dynostore.importing.archive import archive_source, finish_interrupted, require_archive
+from dynostore.importing.ledger import Ledger, opened_ledger
+from dynostore.importing.merge import Existing
+from dynostore.importing.notes import InvalidNotes
+from dynostore.importing.plan import ImportItem, Plan, Planner, refuse_orphans
+from dynostore.importing.reading import Reading, entry_of, name_of
+from dynostore.importing.report import Counts, Entry, ImportReport, Remark
+from dynostore.importing.source import (
     Source,
     choose_readers,
     count_files,
     find_source,
     refuse_itself,
 )
-from dynostore.import_writer import BatchWriter
+from dynostore.importing.writer import BatchWriter
 from dynostore.legacy import READERS, Counting, Reader, ReadOptions
 from dynostore.legacy.source_tree import shown
 from dynostore.store import Store

@@ -12,9 +12,9 @@ from typing import Any
 
 from dynostore.database import PostgresServer, StoreDatabase
 from dynostore.fields import time_text
-from dynostore.query_file import ask_file
-from dynostore.query_server import ask_server
-from dynostore.query_words import check_parameters
+from dynostore.querying.file import ask_file
+from dynostore.querying.server import ask_server
+from dynostore.querying.words import check_parameters
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,8 +23,8 @@ from dynostore.cli._options import (
 from dynostore.cli._output import print_items, progress
 from dynostore.cli._session import Command, Session
 from dynostore.cli._tables import Column
-from dynostore.export_rows import FAMILIES, Selection
 from dynostore.exporter import FORMATS, STDOUT, ExportReport, export_to
+from dynostore.exporting.rows import FAMILIES, Selection
 from dynostore.store import Store
 
 _COLUMNS = (Column("table"), Column("rows"))

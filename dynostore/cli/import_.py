@@ -16,10 +16,10 @@ from dynostore.cli._output import print_items, progress, write_report
 from dynostore.cli._session import Command, Session
 from dynostore.cli._tables import Column, as_text, print_table
 from dynostore.errors import StoreNotFound
-from dynostore.import_merge import Existing
-from dynostore.import_report import ImportReport
-from dynostore.import_source import find_source
 from dynostore.importer import import_from
+from dynostore.importing.merge import Existing
+from dynostore.importing.report import ImportReport
+from dynostore.importing.source import find_source
 from dynostore.legacy import READERS, ReadOptions
 from dynostore.store import Store
 

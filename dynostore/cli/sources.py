@@ -115,7 +115,7 @@ def verify(session: Session, source: tuple[str, ...]) -> int:
 
     Exits with 7 when something differs, with 1 when a source could not be read.
     """
-    from dynostore.import_verify import verify_sources
+    from dynostore.importing.verify import verify_sources
 
     with session.store() as store, progress(session) as draw:
         tell = None if draw is None else functools.partial(draw, "compared")

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from dynostore import Store, errors
-from dynostore.export_rows import Selection
 from dynostore.exporter import export_to
+from dynostore.exporting.rows import Selection
 from dynostore.samples.seed import seed
 
 Call = Callable[..., Any]

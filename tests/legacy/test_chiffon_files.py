@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dynostore import Store
-from dynostore.import_verify import verify_sources
 from dynostore.importer import import_from
+from dynostore.importing.verify import verify_sources
 from dynostore.legacy import Finding, ReadOptions, SourceRecord
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.chiffon import ChiffonReader

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dynostore import Store
-from dynostore.import_report import ImportReport
 from dynostore.importer import import_from
+from dynostore.importing.report import ImportReport
 
 
 def utc(text: str) -> dt.datetime:

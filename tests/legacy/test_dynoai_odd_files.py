@@ -15,8 +15,8 @@ import pytest
 
 from dynostore import Store
 from dynostore.errors import ConfigError, SourceNotFound
-from dynostore.import_report import Entry, ImportReport
 from dynostore.importer import import_from
+from dynostore.importing.report import Entry, ImportReport
 from dynostore.legacy import checksums, source_json
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from dynostore import Store, errors
-from dynostore.import_verify import verify_sources
 from dynostore.importer import import_from
+from dynostore.importing.verify import verify_sources
 from dynostore.migrator import step_names
 from dynostore.models import REPLICATED
 from dynostore.models.base import key_field

@@ -15,9 +15,9 @@ import pytest
 from dynostore import Store
 from dynostore.fields import json_text, time_text
 from dynostore.ids import derived_id
-from dynostore.import_merge import Existing
-from dynostore.import_report import ImportReport
 from dynostore.importer import import_from
+from dynostore.importing.merge import Existing
+from dynostore.importing.report import ImportReport
 from dynostore.legacy import Finding, ReadOptions, SourceRecord
 from dynostore.models import Run, RunFile
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from dynostore import Store, errors
-from dynostore.import_archive import JOURNAL
-from dynostore.import_verify import verify_sources
 from dynostore.importer import import_from
+from dynostore.importing.archive import JOURNAL
+from dynostore.importing.verify import verify_sources
 
 KillChild = Callable[..., bool]
 

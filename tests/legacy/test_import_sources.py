@@ -14,10 +14,10 @@ import pytest
 from dynostore import Store
 from dynostore.errors import RemoteUnavailable, SourceNotFound
 from dynostore.ids import derived_id
-from dynostore.import_ledger import Log
-from dynostore.import_report import Entry
-from dynostore.import_verify import verify_sources
 from dynostore.importer import import_from
+from dynostore.importing.ledger import Log
+from dynostore.importing.report import Entry
+from dynostore.importing.verify import verify_sources
 from dynostore.legacy import READERS, Finding, ReadOptions, SourceRecord
 from dynostore.models import Conversation, Message, Record
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dynostore import Store, errors
-from dynostore.export_rows import Selection
 from dynostore.exporter import export_to
+from dynostore.exporting.rows import Selection
 from dynostore.importer import import_from
 from dynostore.legacy.jsonl import VERSION, JsonlReader
 from dynostore.samples.seed import seed

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from dynostore import Store
-from dynostore.import_source import choose_readers, find_source
 from dynostore.importer import import_from
+from dynostore.importing.source import choose_readers, find_source
 from dynostore.legacy import READERS
 
 TASK = "id: task-3\ngoal: Establish the queue.\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dynostore import Store
-from dynostore.import_verify import verify_sources
 from dynostore.importer import import_from
+from dynostore.importing.verify import verify_sources
 from dynostore.samples import legacy_runs
 
 REAL = (Path(__file__).resolve().parents[3] / "shared/legacy-samples/dynoai").resolve()

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dynostore import Store, fields, models
-from dynostore.export_rows import Selection
 from dynostore.exporter import export_to
+from dynostore.exporting.rows import Selection
 from dynostore.ids import derived_id
 from dynostore.importer import import_from
 from dynostore.models import REPLICATED, Record, todos

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from dynostore.fields import utc_now
 from dynostore.ids import derived_id
-from dynostore.import_ledger import Ledger
-from dynostore.import_report import Entry
-from dynostore.import_source import Source
+from dynostore.importing.ledger import Ledger
+from dynostore.importing.report import Entry
+from dynostore.importing.source import Source
 from dynostore.legacy.source_tree import shown
 from dynostore.models import Import
 from dynostore.store import Store

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from dynostore import errors, models
-from dynostore.import_merge import WholeRow
-from dynostore.import_plan import ImportItem, Plan, Planner, parent_field
-from dynostore.import_report import Remark
+from dynostore.importing.merge import WholeRow
+from dynostore.importing.plan import ImportItem, Plan, Planner, parent_field
+from dynostore.importing.report import Remark
 from dynostore.models import Record
 from dynostore.models.base import key_field
 from dynostore.repositories.base import Repository

@@ -24,7 +24,7 @@ from dynostore.fields import (
     stored_field,
     time_text,
 )
-from dynostore.import_merge import WholeRow
+from dynostore.importing.merge import WholeRow
 from dynostore.models.base import Record, key_field
 
 # Text alone, of which there is much: a sixth of what any value takes.

@@ -11,10 +11,10 @@ from typing import Any
 from dynostore.errors import InvalidValue
 from dynostore.fields import utc_now
 from dynostore.ids import derived_id
-from dynostore.import_image import base_of, image_text
-from dynostore.import_keys import tell_apart
-from dynostore.import_merge import Existing, WholeRow, merge_row, whole_row
-from dynostore.import_report import Entry
+from dynostore.importing.image import base_of, image_text
+from dynostore.importing.keys import tell_apart
+from dynostore.importing.merge import Existing, WholeRow, merge_row, whole_row
+from dynostore.importing.report import Entry
 from dynostore.legacy import SourceRecord
 from dynostore.models import Import, Record, RunFile
 from dynostore.models.base import key_field

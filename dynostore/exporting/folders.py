@@ -11,8 +11,8 @@ from typing import BinaryIO
 
 from dynostore import errors
 from dynostore.compat.file_names import file_name
-from dynostore.export_places import whole_directory, whole_file
-from dynostore.export_rows import FAMILIES, Row
+from dynostore.exporting.places import whole_directory, whole_file
+from dynostore.exporting.rows import FAMILIES, Row
 from dynostore.fields import UtcTimeField
 from dynostore.legacy.base import Unreadable
 from dynostore.models.base import Record

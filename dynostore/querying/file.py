@@ -15,7 +15,7 @@ from typing import Any
 from dynostore import errors
 from dynostore.database import MemoryDatabase, SqliteFile, sqlite_target
 from dynostore.driver_errors import translate
-from dynostore.query_words import mistake, refusal
+from dynostore.querying.words import mistake, refusal
 
 _INTERRUPTIBLE_OPS = 100_000  # steps of SQLite's machine: some milliseconds
 _READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE)

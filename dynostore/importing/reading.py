@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterator
 
 from dynostore import errors
-from dynostore.import_ledger import Ledger
-from dynostore.import_plan import ImportItem, as_item
-from dynostore.import_report import Entry
-from dynostore.import_source import Source
+from dynostore.importing.ledger import Ledger
+from dynostore.importing.plan import ImportItem, as_item
+from dynostore.importing.report import Entry
+from dynostore.importing.source import Source
 from dynostore.legacy import Finding, Reader, ReadOptions, SourceRecord
 from dynostore.legacy.source_json import printable
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from dynostore import errors
-from dynostore.import_keys import tell_apart
-from dynostore.import_ledger import Ledger, Log, opened_ledger
-from dynostore.import_plan import ImportItem
-from dynostore.import_reading import Reading
-from dynostore.import_report import Entry
-from dynostore.import_source import Source, choose_readers, find_source
+from dynostore.importing.keys import tell_apart
+from dynostore.importing.ledger import Ledger, Log, opened_ledger
+from dynostore.importing.plan import ImportItem
+from dynostore.importing.reading import Reading
+from dynostore.importing.report import Entry
+from dynostore.importing.source import Source, choose_readers, find_source
 from dynostore.legacy import READERS, ReadOptions
 from dynostore.models.base import Record, key_field
 from dynostore.repositories import ImportRepository

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dynostore.ids import derived_id
-from dynostore.import_merge import WholeRow, whole_row
+from dynostore.importing.merge import WholeRow, whole_row
 from dynostore.models import Record
 from dynostore.models.base import key_field
 from dynostore.repositories import ImportRepository
 
 if TYPE_CHECKING:
-    from dynostore.import_plan import ImportItem
+    from dynostore.importing.plan import ImportItem
 
 
 def tell_apart(

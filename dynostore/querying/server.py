@@ -15,7 +15,7 @@ from typing import Any
 from dynostore import errors
 from dynostore.database import PostgresServer
 from dynostore.driver_errors import sqlstate
-from dynostore.query_words import mistake, refusal, with_literals
+from dynostore.querying.words import mistake, refusal, with_literals
 
 _FETCH_ROWS = 1000
 _LOOK_EVERY_S = 0.5

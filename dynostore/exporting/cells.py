@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dynostore.export_rows import Row
+from dynostore.exporting.rows import Row
 from dynostore.fields import json_text
 
 # What makes a formula of a cell in one spreadsheet or another (the last four are the wide forms of

@@ -19,11 +19,11 @@ from typing import Any
 
 from dynostore import errors
 from dynostore.durable import flush_directory
-from dynostore.import_ledger import opened_ledger
-from dynostore.import_plan import ImportItem
-from dynostore.import_report import ImportReport, Remark
-from dynostore.import_source import Source
-from dynostore.import_verify import Difference, compared
+from dynostore.importing.ledger import opened_ledger
+from dynostore.importing.plan import ImportItem
+from dynostore.importing.report import ImportReport, Remark
+from dynostore.importing.source import Source
+from dynostore.importing.verify import Difference, compared
 from dynostore.legacy import ReadOptions
 from dynostore.legacy.checksums import read_file
 from dynostore.legacy.source_tree import shown

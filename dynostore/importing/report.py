@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from dynostore.import_ledger import Log
+from dynostore.importing.ledger import Log
 from dynostore.legacy.source_tree import shown
 
 OUTCOMES = ("created", "updated", "same", "skipped", "invalid")
