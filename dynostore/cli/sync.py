@@ -101,6 +101,10 @@ def sync(ctx: click.Context, /, to: str | None, **options: Any) -> int:
     whose models were not given (--models), with 5 when another sync of this store is running, with
     75 when the server cannot be reached.
     """
+    if not options["watch"]:  # which ends behind its batch
+        from dynostore.sync.remote.interrupt import interrupts_heard  # late, as is everything heavy
+
+        ctx.with_resource(interrupts_heard())
     if ctx.invoked_subcommand is None:
         return _sync(ctx.obj, to, **options)
     if to is not None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psycopg2
 import pytest
 
 from dynostore import Store
@@ -21,6 +24,12 @@ Act = Callable[[], object]
 
 # Of a command's work: shares of the calls of its functions, at which somebody presses the keys.
 SOME = (0.3, 0.8)
+ASLEEP_S = 40
+SLEEP = f"""
+CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN PERFORM pg_sleep({ASLEEP_S}); RETURN new; END $$;
+CREATE TRIGGER sleep BEFORE INSERT ON runs FOR EACH ROW EXECUTE FUNCTION sleep()
+"""
 MANY = tuple(number / 16 for number in range(1, 16))
 
 
@@ -133,3 +142,37 @@ def test_an_interrupted_sync_is_ended_by_the_next(
         with closing(Store.open(path)) as store:
             count: Any = store.runs.count()
             assert count >= 60
+
+
+def test_a_sync_that_waits_for_its_server_ends_at_once(
+    workplace: Path, postgres_url: str, postgres: Any
+) -> None:
+    words = ("--db", "waits.db", "sync", "--to", postgres_url)
+    with closing(Store.open("waits.db")) as store:
+        store.runs.create(run_id="r1")
+    assert run(*words)[0] == 0
+    with closing(Store.open("waits.db")) as store:
+        store.runs.create(run_id="r2")
+
+    def press_keys_when_it_waits() -> None:
+        asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        while not postgres.execute(asleep)[0][0]:
+            time.sleep(0.05)
+        signal.raise_signal(signal.SIGINT)
+
+    with closing(psycopg2.connect(postgres_url)) as server, server.cursor() as cursor:
+        cursor.execute(SLEEP)
+        server.commit()
+        keys = threading.Thread(target=press_keys_when_it_waits)
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        keys.start()
+        began_s = time.monotonic()
+        try:
+            assert run(*words) == (130, "\ninterrupted\n")
+        finally:
+            signal.signal(signal.SIGINT, before)
+        assert time.monotonic() - began_s < ASLEEP_S / 2
+        keys.join()
+        cursor.execute("DROP TRIGGER sleep ON runs")
+        server.commit()
+    assert run(*words)[0] == 0

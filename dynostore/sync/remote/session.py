@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from dynostore import config, database, errors
 from dynostore.driver_errors import is_from_postgres, sqlstate
+from dynostore.sync.remote.interrupt import interruptible
 from dynostore.sync.remote.pieces import gathered
 from dynostore.sync.remote.stall import Paced, StallGuard
 from dynostore.sync.tables import literal
@@ -41,6 +42,7 @@ class Session:
                 hint="dynostore sync --to postgresql://user@host/database",
             )
         self.database.connect_params = {**_KEEPALIVE, **self.database.connect_params}
+        self.connection: Any = None
         self.guard = StallGuard(place.settings.stall_timeout_s)
         self.database.on_open = self.guard.watch
 
@@ -53,7 +55,7 @@ class Session:
         with self._answering():
             self.database.connect()
         # Kept, since Peewee's belongs to a thread, and would quietly open another when it breaks.
-        self.connection: Any = self.database.connection()
+        self.connection = self.database.connection()
         # No notices: nobody reads them, and they would be sent while a batch is at work. A batch
         # that waited for a row must be judged by what was committed meanwhile, whatever the
         # server's default: REPEATABLE READ missed a tombstone.
@@ -71,7 +73,7 @@ class Session:
     def _answering(self) -> Iterator[None]:
         """Wait for the server inside, for as long as anything moves."""
         try:
-            with self.guard.waiting():
+            with self.guard.waiting(), interruptible(self.connection):
                 yield
         except Exception as exc:
             if not self.guard.gave_up:
