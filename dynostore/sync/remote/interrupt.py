@@ -52,11 +52,10 @@ def interrupts_heard() -> Iterator[None]:
 
 
 def _cancel_when_told(hears: socket.socket) -> None:
-    import psycopg2
-
     while numbers := hears.recv(64):
-        if signal.SIGINT in numbers:
-            for connection in tuple(_waited_for):
-                # Gone already, or nobody answers: then the guard of the connection ends the wait.
-                with contextlib.suppress(psycopg2.Error):
-                    connection.cancel()
+        for connection in tuple(_waited_for) if signal.SIGINT in numbers else ():
+            import psycopg2  # there is a connection of it
+
+            # Gone already, or nobody answers: then the guard of the connection ends the wait.
+            with contextlib.suppress(psycopg2.Error):
+                connection.cancel()
