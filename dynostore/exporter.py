@@ -109,11 +109,7 @@ def export_to(
     """
     if form not in FORMATS:
         raise errors.ConfigError(f"form: {form!r} is none of {', '.join(FORMATS)}")
-    if compat.is_compat(store.place.url):
-        raise errors.NotHeld(
-            f"{store.place.shown}: only a database can be exported",
-            hint="take this place over first: dynostore import",
-        )
+    compat.require_database(store.place, "exports")
     shown = os.fspath(output) if isinstance(output, str | os.PathLike) else STDOUT
     own = [str(model._meta.table_name) for model in store.own.models]
     report = ExportReport(form, shown, own_tables=own)

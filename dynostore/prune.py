@@ -13,7 +13,7 @@ from typing import Any
 import peewee
 
 from dynostore import errors
-from dynostore.compat import is_compat
+from dynostore.compat import require_database
 from dynostore.fields import utc_now
 from dynostore.models import (
     AgentSession,
@@ -87,11 +87,7 @@ def prune(
     :raises InvalidValue: neither ``before`` nor ``keep_last``, or a value that no record has.
     :raises NotHeld: the store is in an older tool's form.
     """
-    if is_compat(store.place.url):
-        raise errors.NotHeld(
-            f"{store.place.shown}: only a SQLite file or a Postgres can be pruned",
-            hint="delete single records: dynostore --help",
-        )
+    require_database(store.place, "rules for pruning")
     if before is None and keep_last is None:
         raise errors.InvalidValue("before", "say how old, or how many to keep")
     if before is not None and before.tzinfo is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -233,7 +232,7 @@ class Store(Verbs):
         """
         from dynostore import search
 
-        self._refuse_search()
+        compat.require_database(self.place, "search indexes")
         return search.search(
             self.database, query, kinds=kinds, limit=limit, marks=marks, progress=progress
         )
@@ -248,7 +247,7 @@ class Store(Verbs):
         """
         from dynostore import search
 
-        self._refuse_search()
+        compat.require_database(self.place, "search indexes")
         search.index_of(self.database).rebuild(progress)
 
     def drop_search(self) -> None:
@@ -258,15 +257,8 @@ class Store(Verbs):
         """
         from dynostore import search
 
-        self._refuse_search()
+        compat.require_database(self.place, "search indexes")
         search.index_of(self.database).drop()
-
-    def _refuse_search(self) -> None:
-        if compat.is_compat(self.place.url):
-            raise errors.NotHeld(
-                f"{self.place.shown}: {self.database.title} have no place for a search index",
-                hint=f"dynostore import {shlex.quote(self.place.shown.removeprefix('dir:'))}",
-            )
 
     def backup(self, path: str | os.PathLike[str]) -> Path:
         """Copy the file while others write; the copy is checked before it gets its name.

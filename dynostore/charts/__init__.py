@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import datetime as dt
 
-from dynostore import errors
 from dynostore.charts.daily import MESSAGES_BY_DAY, RUNS_BY_DAY, SUCCESS_BY_DAY
 from dynostore.charts.declaration import Chart, statement
 from dynostore.charts.drawn import Drawn, draw
 from dynostore.charts.totals import AGENT_DURATIONS, AI_COST, SYNC_STATE
-from dynostore.compat import is_compat
+from dynostore.compat import require_database
 from dynostore.store import Store
 
 CHARTS: tuple[Chart, ...] = (
@@ -37,11 +36,7 @@ def draw_all(store: Store, *, days: int, now: dt.datetime) -> list[Drawn]:
     :param now: when that period ends, aware.
     :raises NotHeld: a store in an older tool's form, which answers no SQL.
     """
-    if is_compat(store.place.url):
-        raise errors.NotHeld(
-            f"{store.place.shown}: charts are drawn from tables, which this store has not",
-            hint="dynostore --db copy.db import SOURCE; dynostore --db copy.db report --html FILE",
-        )
+    require_database(store.place, "charts")
     db = store.database
     charts = [chart for chart in CHARTS if db.dialect in chart.dialects]
     with db.snapshot():

@@ -87,6 +87,24 @@ def open_compat(place: Place, *, read_only: bool = False, create: bool = True) -
     return _OPENERS[_scheme_of(place.url)](place, read_only, create)
 
 
+def require_database(place: Place, what: str) -> None:
+    """Refuse what takes tables where there are none.
+
+    :param what: that is asked for, in the plural: ``reports``.
+    :raises NotHeld: the place is in an older tool's form.
+    """
+    if is_compat(place.url):
+        raise errors.NotHeld(
+            f"{place.shown}: {what} take a SQLite file or a Postgres",
+            hint=_import_of(place.shown),
+        )
+
+
+def _import_of(shown: str) -> str:
+    # Into the database that the usual places name: it holds all families.
+    return f"dynostore import {shlex.quote(shown.removeprefix('dir:'))}"
+
+
 def families_of(form: OldForm) -> dict[str, Any]:
     """Give every family of a store; those that the form cannot hold say so when they are used."""
     held = form.families
@@ -98,8 +116,7 @@ class _Elsewhere:
 
     def __init__(self, family: str, form: OldForm, held: Iterable[str]) -> None:
         self._message = f"{form.shown}: {form.title} hold {', '.join(held)} and no {family}"
-        # Into the database that the usual places name: it holds all families.
-        self._hint = f"dynostore import {shlex.quote(form.shown.removeprefix('dir:'))}"
+        self._hint = _import_of(form.shown)
 
     def __getattr__(self, verb: str) -> Any:
         if verb.startswith("_"):

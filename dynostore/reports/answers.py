@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dynostore import errors
+from dynostore.compat import require_database
 from dynostore.fields import UtcTimeField, UuidField, WholeNumberField, time_text, utc_now
 from dynostore.reports import tasks
 from dynostore.reports.declaration import Report
@@ -67,7 +68,9 @@ def answer(
 
     :raises InvalidValue: as :func:`statement`.
     :raises TaskNotFound: there is no task ``task_id``.
+    :raises NotHeld: the store is in an older tool's form.
     """
+    require_database(store.place, "reports")
     db = store.database
     sql = statement(name, db.dialect, days=days, task_id=task_id, now=now)
     columns = _report(name).columns

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
-from dynostore import Store, errors
+from dynostore import Store, errors, reports
+from dynostore.charts import draw_all
 from dynostore.cli import main
 from dynostore.compat.file_names import file_name
+from dynostore.exporter import export_to
 from dynostore.importer import import_from
+from dynostore.prune import prune
 
 REAL = (Path(__file__).resolve().parents[3] / "shared/legacy-samples/dynoai/runs").resolve()
 T0 = dt.datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=dt.UTC)
@@ -297,6 +300,16 @@ def test_other_families_say_what_to_do(url: str) -> None:
         for family in others:
             with pytest.raises(errors.NotHeld, match="hold runs and no") as info:
                 family.list()
+            assert "dynostore import" in str(info.value.hint)
+        for asked in (
+            lambda: reports.answer(store, "by-status"),
+            lambda: draw_all(store, days=1, now=T0),
+            lambda: prune(store, keep_last=1),
+            lambda: export_to(store, "all.jsonl"),
+            lambda: store.search("words"),
+        ):
+            with pytest.raises(errors.NotHeld, match="take a SQLite file or a Postgres") as info:
+                asked()
             assert "dynostore import" in str(info.value.hint)
     with pytest.raises(errors.StoreNotFound):
         Store.open(f"{url}-missing", create=False)
