@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "export:export",
         "Write records as lines of JSON, as CSV or in an older tool's files.",
     ),
-    "sources": ("sources:sources", "Say what was taken over, from where and when."),
+    "sources": ("sources:sources", "Say what was taken over, from where and when, or forget that."),
     "sync": (
         "sync:sync",
         "Send what changed to the shared Postgres, or bring what changed there.",

@@ -6,7 +6,8 @@ import functools
 
 import click
 
-from dynostore.cli._options import examples, in_utc, paged
+from dynostore import errors
+from dynostore.cli._options import assured, examples, in_utc, paged, require_consent
 from dynostore.cli._output import print_item, print_items, print_page, progress
 from dynostore.cli._session import Group, Session
 from dynostore.cli._tables import Column, print_table
@@ -41,7 +42,7 @@ _DIFFERENCES = (
 
 @click.group(cls=Group)
 def sources() -> None:
-    """Say what was taken over, from where and when."""
+    """Say what was taken over, from where and when, or forget that."""
 
 
 @sources.command(
@@ -136,3 +137,28 @@ def verify(session: Session, source: tuple[str, ...]) -> int:
         print()
         print_table((found.to_json() for found in report.differences), _DIFFERENCES)
     return report.exit_code
+
+
+@sources.command("rm", epilog=examples("dynostore sources rm --yes run_2025_11_02"))
+@click.argument("keys", metavar="RECORD...", nargs=-1, required=True)
+@assured
+@click.pass_obj
+def rm(session: Session, keys: tuple[str, ...], yes: bool) -> None:
+    """Forget what imports read of these records; the records stay.
+
+    RECORD is a record's whole id. What its source said is kept also when the record is deleted, for
+    the next import to compare with. That import will know nothing of it: a record that was deleted
+    is made again, and one that was edited here differs.
+    """
+    with session.store() as store:
+        found = [row for row in store.imports.stream() if row.record_key in keys]
+        unknown = set(keys).difference(row.record_key for row in found)
+        if unknown:
+            raise errors.NotFound(
+                f"nothing was imported as {', '.join(sorted(unknown))}",
+                hint="dynostore sources list",
+            )
+        lines = [f"would forget {r.kind}'s {r.record_table} {r.record_key}" for r in found]
+        require_consent(session, "\n".join(lines), yes)
+        store.imports.forget([row.id for row in found])
+    print_items(session, (row.values() for row in found), _COLUMNS[:3])

@@ -177,6 +177,23 @@ def test_sources_lists_what_was_taken_over_from_where(
     assert call("sources", "list", "--status", "lost").code == 2
 
 
+def test_what_a_source_said_of_a_record_is_forgotten_on_request(
+    call: Callable[..., Any], old_runs: Path
+) -> None:
+    call("import", "old_runs")
+    run, *others = (run["id"] for run in call("--json", "runs", "list").items)
+    assert call("sources", "rm", run).code == 2  # nobody can be asked here
+    assert call("sources", "rm", run, "nothing", "--yes").code == 4
+    before = call("--json", "sources", "list").items
+    assert call("sources", "rm", run, "--yes").code == 0
+    after = call("--json", "sources", "list").items
+    assert [item for item in before if item["record_key"] != run] == after
+    assert {item["id"] for item in call("--json", "runs", "list").items} == {run, *others}
+    call("runs", "rm", run, "--yes")
+    call("import", "old_runs")
+    assert run in {item["id"] for item in call("--json", "runs", "list").items}
+
+
 def test_sources_are_shown_and_verified_and_moved_away(
     call: Callable[..., Any], sound_runs: Path, workplace: Path
 ) -> None:
