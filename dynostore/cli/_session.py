@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import sys
@@ -196,9 +197,10 @@ def _log(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         logger, handler = logging.getLogger("dynostore"), logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+        ctx.call_on_close(functools.partial(logger.setLevel, logger.level))
+        ctx.call_on_close(functools.partial(logger.removeHandler, handler))
         logger.setLevel(logging.DEBUG)
         logger.addHandler(handler)
-        ctx.call_on_close(lambda: logger.removeHandler(handler))
 
 
 def _global(

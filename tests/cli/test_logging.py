@@ -63,6 +63,7 @@ def test_nobodys_data_is_logged_whatever_is_done_with_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    level = logging.getLogger("dynostore").level
     said: list[str] = []
 
     def do(*words: str, code: int = 0) -> None:
@@ -106,3 +107,4 @@ def test_nobodys_data_is_logged_whatever_is_done_with_it(
     }
     whole = [f"{r.getMessage()} {r.args} {r.exc_text}" for r in caplog.records]
     assert [line for line in (*said, *whole) if MARK in line] == []
+    assert logging.getLogger("dynostore").level == level  # a program that calls main() has its own
