@@ -129,7 +129,7 @@ class BlockingStore:
         except BaseException:
             self._loop.stop()
             raise
-        self._url = url
+        self._url, self.place = url, self._store.place
         self.database = _BlockingDatabase(self._loop, self._store)
 
     def __getattr__(self, name: str) -> _Blocking:

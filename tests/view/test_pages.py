@@ -20,9 +20,6 @@ from dynostore.charts import CHARTS
 from dynostore.fields import UuidField
 from dynostore.reports import REPORTS, answer
 
-# Datasette asks a database in memory, which it leaves to be collected, whether SQLite has JSON.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed database in <sqlite3:ResourceWarning")
-
 DASHBOARD = "/-/dashboards/store"
 ODD_NAMES = [
     "failed-tasks",
