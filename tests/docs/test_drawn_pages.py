@@ -10,6 +10,8 @@ import pytest
 
 from dynostore import models
 
+pytestmark = pytest.mark.once
+
 
 def test_the_command_reference_and_the_schema_are_those_of_the_code(root: Path) -> None:
     command = [sys.executable, "-m", "docs", "--check"]

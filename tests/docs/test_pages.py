@@ -13,6 +13,8 @@ import pytest
 
 from dynostore.cli import cli
 
+pytestmark = pytest.mark.once
+
 Walk = Callable[[Path], None]
 
 GUIDES = sorted(f"docs/{path.name}" for path in Path(__file__).parents[2].glob("docs/*.md"))

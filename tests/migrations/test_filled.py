@@ -20,6 +20,8 @@ from dynostore.sqlite_dependents import CAPTURE_PREFIX
 from dynostore.store import Store
 from dynostore.sync import sync
 
+pytestmark = pytest.mark.once
+
 SchemaOf = Callable[[Any], dict[str, Any]]
 Rows = dict[str, list[tuple[Any, ...]]]
 

@@ -13,6 +13,8 @@ from dynostore import database, fields, models
 from dynostore.migrator import HISTORY_TABLE, Migrator, directory, step_names
 from dynostore.models.base import Record
 
+pytestmark = pytest.mark.once
+
 SchemaOf = Callable[[Any], dict[str, Any]]
 
 

@@ -15,6 +15,8 @@ import pytest
 
 import dynostore
 
+pytestmark = pytest.mark.once
+
 IMPORTED_AS = {
     "MarkupSafe": {"markupsafe"},
     "PyYAML": {"yaml"},

@@ -15,6 +15,8 @@ import pytest
 
 import dynostore
 
+pytestmark = pytest.mark.once
+
 WITHOUT = """
 import importlib, os, pkgutil, signal, socket, sys
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 RUNS = ("shared-0", "shared-1", "own-0", "own-1", "sql")
 FILES = ("x", "y")
 TAGS = {"runs": "source", "run_files": "storage_path"}

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 BATCH_ROWS = 3
 FIRST_IDS = [f"old-{n}" for n in range(9)]
 

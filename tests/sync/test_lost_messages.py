@@ -9,6 +9,8 @@ import pytest
 
 from dynostore.errors import RemoteUnavailable
 
+pytestmark = pytest.mark.once
+
 
 def _prepare(node: Any) -> None:
     node.fill(["a", "b", "c"], files=2)

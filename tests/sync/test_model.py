@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 SLOW_RUNS = int(os.environ.get("DYNOSTORE_MODEL_RUNS", "2000"))
 FAST_RUNS = 80
 

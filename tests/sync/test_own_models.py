@@ -28,6 +28,8 @@ from dynostore.sync import list_conflicts, list_rejects, resolve_all, sync, sync
 from dynostore.sync.push.batches import Limits
 from dynostore.sync.verify.run import verify
 
+pytestmark = pytest.mark.once
+
 T0 = dt.datetime(2026, 1, 1, 12, 0, tzinfo=dt.UTC)
 
 

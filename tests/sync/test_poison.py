@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 LONG = "x" * 65
 
 # name: what plain SQL did to the run 'bad', the column at fault, SQLSTATE, the value as shown,

@@ -22,6 +22,8 @@ from dynostore.sync.review.rejects import (
     rows_in_danger,
 )
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def pair(make_node: Any) -> tuple[Any, Any]:

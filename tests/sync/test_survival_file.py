@@ -20,6 +20,9 @@ from dynostore.sync import sync, sync_status
 from dynostore.sync.local.journal import Journal
 from dynostore.sync.verify.run import verify
 
+pytestmark = pytest.mark.once
+
+
 # -- disks ---------------------------------------------------------------------------------------
 
 

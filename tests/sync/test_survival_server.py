@@ -14,6 +14,8 @@ from dynostore import config, errors
 from dynostore.sync.remote.session import Session
 from dynostore.sync.verify.run import verify
 
+pytestmark = pytest.mark.once
+
 Harm = Callable[[], object]
 
 

@@ -15,6 +15,8 @@ from dynostore.sync.remote import stall
 from dynostore.sync.remote.session import Session
 from dynostore.sync.remote.stall import StallGuard
 
+pytestmark = pytest.mark.once
+
 LIMIT_S = 0.8
 
 

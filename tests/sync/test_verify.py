@@ -23,6 +23,8 @@ from dynostore.sync.verify import pages, repair
 from dynostore.sync.verify.lines import aligned, escaped, odd_ones
 from dynostore.sync.verify.run import verify as run_verify
 
+pytestmark = pytest.mark.once
+
 HERE, THERE = "here", "there"
 SIDES = (HERE, THERE)
 

@@ -19,6 +19,8 @@ from dynostore.aio_postgres import AsyncPostgresServer
 from dynostore.store import Store
 from dynostore.sync import sync
 
+pytestmark = pytest.mark.once
+
 Way = Callable[[Path], None]
 
 
