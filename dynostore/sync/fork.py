@@ -13,6 +13,7 @@ from dynostore.sync.local.alone import alone
 from dynostore.sync.local.capture import install, log_whole_table
 from dynostore.sync.local.changes import LocalFile, require_file
 from dynostore.sync.remote.server import Server
+from dynostore.sync.remote.setup import Setup
 from dynostore.sync.tables import tables_of
 
 
@@ -36,7 +37,7 @@ def fork(store: Store, remote: str | config.Place) -> str:
             install(local)
             with translated(place.shown):
                 server.connect()
-                identity = server.ensure(local.journal.node().server_id)
+                identity = Setup(server).ensure(local.journal.node().server_id)
                 # Under the old name first: what died on its way is found there.
                 pass_fence(local, server, identity, {})
                 become_another(local, server, local.journal.node())

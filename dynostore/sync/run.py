@@ -30,6 +30,7 @@ from dynostore.sync.push.batches import Limits
 from dynostore.sync.push.push import Progress, Push, TableReport
 from dynostore.sync.reconcile import reconcile
 from dynostore.sync.remote.server import Server
+from dynostore.sync.remote.setup import Setup
 from dynostore.sync.remote.statements import TOKEN_MOVED
 from dynostore.sync.review.rejects import retry_after_upgrade
 from dynostore.sync.tables import Table, select, tables_of
@@ -234,14 +235,14 @@ def _with_patience(local: LocalFile, place: config.Place, plan: _Plan) -> dict[s
 def _meet(local: LocalFile, server: Server, plan: _Plan, reports: dict[str, TableReport]) -> None:
     """Make sure that this is the server, set it up, and find out what happened since last time."""
     try:
-        identity = server.ensure(local.journal.node().server_id, upgrade=plan.upgrade_server)
+        identity = Setup(server).ensure(local.journal.node().server_id, upgrade=plan.upgrade_server)
         pass_fence(local, server, identity, reports)
     except errors.IdentityMismatch:
         if not plan.adopt:
             raise
         local.require_all_models("every row must be sent anew")
         forget_server(local)
-        identity = server.ensure(None, upgrade=plan.upgrade_server)
+        identity = Setup(server).ensure(None, upgrade=plan.upgrade_server)
         pass_fence(local, server, identity, reports)
     if plan.full:
         reconcile(local, server, token=local.journal.node().token, restored_at=None)

@@ -100,8 +100,9 @@ def sendable(column: Column, name: str) -> str:
     if column.max_length is not None:
         test += f" AND length({name}) <= {column.max_length}"
     sent = _SENT.get(column.kind, "{c}").format(c=name)
-    empty = "NULL" if column.null else "0"
-    return f"CASE WHEN {name} IS NULL THEN {empty} WHEN {test} THEN {sent} ELSE 0 END"
+    # What is NULL passes no test.
+    empty = f"WHEN {name} IS NULL THEN NULL " if column.null else ""
+    return f"CASE {empty}WHEN {test} THEN {sent} ELSE 0 END"
 
 
 def copy_lines(rows: Sequence[Row], floats: Sequence[int]) -> bytes | None:

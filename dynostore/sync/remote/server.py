@@ -1,44 +1,25 @@
-"""The server's side: the sync schema, and what can be asked of it."""
+"""What the sync asks of the server, and of nobody else: who it is, whom it knows, what it took."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
 import json
 import re
 import secrets
-import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from dynostore import __version__, config, errors
-from dynostore.driver_errors import sqlstate
-from dynostore.migrator import Migrator, directory, is_additive, step_names
+from dynostore.migrator import step_names
 from dynostore.own_models import OwnModels
-from dynostore.own_schema import OwnSchema
 from dynostore.sync.local.journal import Node
 from dynostore.sync.remote import statements
 from dynostore.sync.remote.session import Session
-from dynostore.sync.remote.survey import (
-    IDENTITY,
-    SHAPES,
-    SURVEY,
-    TRIGGERS,
-    ServerIdentity,
-    Shape,
-    Survey,
-    shapes_of,
-    survey_of,
-)
-from dynostore.sync.tables import SYNC_COLUMNS, Table
+from dynostore.sync.remote.survey import IDENTITY, ServerIdentity
+from dynostore.sync.tables import Table
 
 PROTOCOL = 1
 """Raised when an older program could no longer sync safely with this one's server."""
-
-_SETUP_LOCK = 0x64796E6F73796E63  # "dynosync"
-_OLDEST_POSTGRES = 140000
-_NOT_THERE = ("3F000", "42P01", "42703")  # SQLSTATEs: schema, table, column
-_SETUP_PATIENCE = 10  # tables that are large already are rewritten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +34,6 @@ class Verdict:
     exceptions: list[dict[str, Any]]
 
 
-def _are_all(applied: Collection[str]) -> bool:
-    """Tell whether the steps that were applied are this program's, and later ones only added."""
-    known = set(step_names())
-    return known.issubset(applied) and all(map(is_additive, set(applied) - known))
-
-
 def _numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
 
@@ -67,7 +42,7 @@ class Server(Session):
     """A session on the shared Postgres, and what the sync asks there.
 
     :param tables: those that replicate; none where nothing is to be set up.
-    :param own: the user's models among them.
+    :ivar own: the user's models among them.
     :ivar unknown_columns: by table, those that a newer program has added.
     """
 
@@ -79,100 +54,12 @@ class Server(Session):
     ) -> None:
         super().__init__(place)
         self.tables = tables or {}
-        self._own = own or OwnModels()
+        self.own = own or OwnModels()
         self.unknown_columns: dict[str, list[str]] = {}
         self._strangers: dict[str, list[statements.Stranger]] | None = None
 
-    # -- set-up ------------------------------------------------------------------------------
-
-    def ensure(self, expected: str | None, *, upgrade: bool = False) -> ServerIdentity:
-        """Make sure that the server can be synced with, setting up an empty one; say who it is.
-
-        :param expected: the identity of the server that the file knows; None before its first sync.
-        :param upgrade: True: bring older tables up to date, which may shut out older programs.
-        :raises IdentityMismatch: it is another one, or was emptied; nothing was written.
-        :raises SchemaBehind: its tables are older than this program's; nothing was written.
-        :raises SchemaTooNew: its tables or its protocol are newer.
-        :raises ModelChanged: the table of one of the user's models is otherwise there.
-        :raises AccessDenied: it must be set up, and these credentials may not.
-        """
-        version = self.connection.server_version
-        if version < _OLDEST_POSTGRES:
-            raise errors.SchemaError(
-                f"{self.place.shown}: is PostgreSQL {version // 10000}; 14 or later is needed"
-            )
-        survey = self._survey()
-        if survey:
-            self._checked(survey.identity)
-        if expected is not None:
-            self._require(expected, survey.identity if survey else None)
-        if survey and self._is_ready(survey):
-            return survey.identity
-        if not self._has_all_steps():
-            with self.guard.patient(_SETUP_PATIENCE), self._answering():
-                self._bring_up_to_date(upgrade=upgrade)
-        if self._own.models:
-            with self.guard.patient(_SETUP_PATIENCE), self._answering():
-                migrator = Migrator(self.database)
-                OwnSchema(self.database, self._own, migrator).ensure(upgrade=upgrade)
-        if expected is None and not self.has_sync_schema():
-            self._in_setup(self._create_sync_schema)
-        if self.unattached():
-            self._in_setup(self._attach)
-        return self.identity()
-
-    def _survey(self) -> Survey | None:
-        """Ask everything at once; None: something that is asked for is not there."""
-        try:
-            row = self.one(SURVEY, (list(self.tables),))
-        except Exception as exc:
-            if sqlstate(exc) not in _NOT_THERE:
-                raise
-            return None
-        return None if row is None else survey_of(row)
-
-    def _is_ready(self, survey: Survey) -> bool:
-        """Tell whether there is nothing to set up; the user's tables are compared more closely."""
-        return not self._own.models and _are_all(survey.steps) and not self._lacking(survey.shapes)
-
-    def _bring_up_to_date(self, *, upgrade: bool) -> None:
-        migrator = Migrator(self.database)
-        try:
-            if not any(step.applied_at for step in migrator.status()):
-                self._make_tables(migrator)
-            else:
-                migrator.ensure()
-        except errors.SchemaTooNew as exc:
-            exc.hint = self._version_to_install()
-            raise
-        except errors.SchemaBehind as exc:
-            if upgrade:
-                migrator.upgrade()
-                self._note_program()
-                return
-            exc.hint = "dynostore sync --upgrade-server, once every node can be upgraded too"
-            raise
-
-    def _make_tables(self, migrator: Migrator) -> None:
-        """Take all steps in an empty database at once.
-
-        One by one they are hundreds of statements: over a long wire that takes seconds.
-        """
-        from dynostore.migration_runner import offline_sql  # imported late: few are ever the first
-
-        script = offline_sql("postgres", directory())
-        with migrator.locked():
-            if not any(step.applied_at for step in migrator.status()):  # nobody was faster
-                # The transaction is the lock's.
-                self.execute(script.partition("BEGIN;")[2].rpartition("COMMIT;")[0])
-
-    def _note_program(self) -> None:
-        """Keep which version of dynostore knows these tables, for those that do not."""
-        if self.has_sync_schema():
-            self.execute("ALTER TABLE dynostore_sync.server ADD COLUMN IF NOT EXISTS program text")
-            self.execute("UPDATE dynostore_sync.server SET program = %s", (__version__,))
-
-    def _version_to_install(self) -> str:
+    def version_to_install(self) -> str:
+        """Give the command that installs a version which knows this server's tables."""
         known = self.has_sync_schema() and self.one(
             "SELECT to_jsonb(s) ->> 'program' FROM dynostore_sync.server s"
         )
@@ -180,18 +67,6 @@ class Server(Session):
         if known and known[0] and _numbers(known[0]) > _numbers(__version__):
             return f"pip install 'dynostore>={known[0]}'"
         return "pip install --upgrade dynostore"
-
-    def _require(self, expected: str, identity: ServerIdentity | None) -> None:
-        if identity is None and self.has_sync_schema():
-            identity = self.identity()
-        found = identity.id if identity else None
-        if found != expected:
-            raise errors.IdentityMismatch(
-                f"{self.place.shown}: is not the server that this file was synced with",
-                hint="sync with the right server, or accept this one: dynostore sync --adopt",
-                server_id=found,
-                expected=expected,
-            )
 
     def identity(self) -> ServerIdentity:
         """Ask the server who it is.
@@ -201,14 +76,18 @@ class Server(Session):
         row = self.one(IDENTITY)
         if row is None:
             raise errors.SchemaError(f"{self.place.shown}: dynostore_sync.server is empty")
-        return self._checked(ServerIdentity(*row))
+        return self.checked(ServerIdentity(*row))
 
-    def _checked(self, identity: ServerIdentity) -> ServerIdentity:
+    def checked(self, identity: ServerIdentity) -> ServerIdentity:
+        """Give the identity of a server whose protocol this program speaks.
+
+        :raises SchemaTooNew: it is newer.
+        """
         if identity.protocol > PROTOCOL:
             raise errors.SchemaTooNew(
                 f"{self.place.shown}: speaks sync protocol {identity.protocol}, this program"
                 f" {PROTOCOL}",
-                hint=self._version_to_install(),
+                hint=self.version_to_install(),
             )
         return identity
 
@@ -222,68 +101,6 @@ class Server(Session):
                 " WHERE schemaname = 'dynostore_sync' AND tablename = 'server'"
             )
             is not None
-        )
-
-    def _has_all_steps(self) -> bool:
-        """Tell whether the tables are this program's, in a tenth of the migrator's time.
-
-        What later steps only added does not concern it.
-        """
-        if not self._has_table("dynostore_migration"):
-            return False
-        return _are_all({name for (name,) in self.execute("SELECT name FROM dynostore_migration")})
-
-    def _has_table(self, name: str) -> bool:
-        return self.one("SELECT to_regclass(%s) IS NOT NULL", (name,)) == (True,)
-
-    def _in_setup(self, act: Any) -> None:
-        """Run DDL in one transaction, alone among those who set up this server."""
-        try:
-            self.execute(f"BEGIN; SELECT pg_advisory_xact_lock({_SETUP_LOCK})")
-            with self.guard.patient(_SETUP_PATIENCE):
-                act()
-            self.execute("COMMIT")
-        except Exception:
-            self.rollback()
-            raise
-
-    def _create_sync_schema(self) -> None:
-        if self.has_sync_schema():
-            return
-        script = importlib.resources.files(__package__).joinpath("server.sql")
-        self.execute(script.read_text(encoding="utf-8"))
-        self.execute(
-            "INSERT INTO dynostore_sync.server (id, incarnation, protocol, program)"
-            " VALUES (%s, %s, %s, %s)",
-            (str(uuid.uuid4()), secrets.randbits(63) or 1, PROTOCOL, __version__),
-        )
-
-    def unattached(self) -> list[Table]:
-        """Give the tables whose sync columns or triggers are missing.
-
-        A dump of one schema restores tables without the triggers of another's functions.
-        """
-        return self._lacking(shapes_of(self.execute(SHAPES, (list(self.tables),))))
-
-    def _lacking(self, shapes: dict[str, Shape]) -> list[Table]:
-        self.unknown_columns = {
-            name: sorted(shape.columns.difference(SYNC_COLUMNS, self.tables[name].column_names))
-            for name, shape in shapes.items()
-        }
-        return [
-            t
-            for t in self.tables.values()
-            if t.name not in shapes
-            or not shapes[t.name].columns.issuperset(SYNC_COLUMNS)
-            or shapes[t.name].triggers != TRIGGERS
-        ]
-
-    def _attach(self) -> None:
-        tables = [[table.name, table.key.name] for table in self.unattached()]
-        self.execute(
-            "SELECT dynostore_sync.attach(format('%%I.%%I', current_schema(), t ->> 0)::regclass,"
-            " (t ->> 1)::name) FROM json_array_elements(%s) t",
-            (json.dumps(tables),),
         )
 
     def strangers(self, table: Table) -> list[statements.Stranger]:

@@ -52,7 +52,7 @@ class Session:
         :raises RemoteUnavailable: nobody answers.
         :raises AccessDenied: the credentials are refused.
         """
-        with self._answering():
+        with self.answering():
             self.database.connect()
         # Kept, since Peewee's belongs to a thread, and would quietly open another when it breaks.
         self.connection = self.database.connection()
@@ -70,7 +70,7 @@ class Session:
         self.guard.close()
 
     @contextlib.contextmanager
-    def _answering(self) -> Iterator[None]:
+    def answering(self) -> Iterator[None]:
         """Wait for the server inside, for as long as anything moves."""
         try:
             with self.guard.waiting(), interruptible(self.connection):
@@ -87,13 +87,13 @@ class Session:
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run statements in one round trip; give the rows of the last one."""
-        with self._answering(), self.connection.cursor() as cursor:
+        with self.answering(), self.connection.cursor() as cursor:
             cursor.execute(sql, values or None)
             return list(cursor.fetchall()) if cursor.description else []
 
     def copy_in(self, sql: str, stream: BinaryIO, piece_bytes: int = _COPY_BYTES) -> None:
         """Run a COPY from a stream of bytes; the time that the stream takes is its own."""
-        with self._answering(), self.connection.cursor() as cursor:
+        with self.answering(), self.connection.cursor() as cursor:
             cursor.copy_expert(sql, Paced(stream, self.guard), piece_bytes)
 
     def copy_out(
@@ -101,7 +101,7 @@ class Session:
     ) -> None:
         """Run a COPY to this side; ``take`` gets pieces of whole rows, on its own time."""
         with (
-            self._answering(),
+            self.answering(),
             self.connection.cursor() as cursor,
             gathered(take, self.guard, piece_bytes) as rows,
         ):

@@ -21,6 +21,7 @@ from dynostore.sync.local.alone import alone
 from dynostore.sync.local.changes import LocalFile, require_file
 from dynostore.sync.push.push import Progress
 from dynostore.sync.remote.server import Server
+from dynostore.sync.remote.setup import Setup
 from dynostore.sync.run import SyncReport, sync
 from dynostore.sync.tables import Table, select, tables_of
 from dynostore.sync.verify.judge import Difference
@@ -164,5 +165,5 @@ def _sides(
             )
         with closing(Server(place, tables, store.own)) as server, translated(place.shown):
             server.connect()
-            server.ensure(local.journal.node().server_id)
+            Setup(server).ensure(local.journal.node().server_id)
             yield local, server, here
