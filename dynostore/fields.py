@@ -25,7 +25,6 @@ import peewee
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 _LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 # How marshal writes a float that JSON has no word for: its type, with or without the flag of what
 # may be referred to, and eight bytes, the lowest first.
@@ -127,9 +126,22 @@ def _any_storable_json(value: Any) -> str:
         raise ValueError("nested too deeply") from None
     except (TypeError, ValueError) as exc:  # NaN, a circle, a type that JSON does not have
         raise ValueError(f"not JSON: {exc}") from None
-    if not text.isascii() and _UNSTORABLE.search(text):
+    if not is_storable_text(text):
         raise ValueError("contains a lone surrogate, which jsonb cannot hold")
     return text
+
+
+def is_storable_text(text: str) -> bool:
+    """Tell whether both databases can hold it: no NUL is in it, and no half of a surrogate pair."""
+    if "\x00" in text:
+        return False
+    if text.isascii():  # one pass in C, and true of nearly all text
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_text(value: Any) -> str:
@@ -139,8 +151,7 @@ def check_text(value: Any) -> str:
     """
     if not isinstance(value, str):
         raise ValueError(f"text expected, not {type(value).__name__}")
-    # isascii() is one pass in C and true of nearly all text; "\x00" is ASCII.
-    if "\x00" in value or (not value.isascii() and _UNSTORABLE.search(value)):
+    if not is_storable_text(value):
         raise ValueError("contains NUL or a lone surrogate, which Postgres cannot hold")
     return value
 

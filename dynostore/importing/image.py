@@ -55,29 +55,26 @@ def image_text(base: Sequence[WholeRow], read: Mapping[str, str]) -> str:
 def _row_text(row: WholeRow) -> str:
     values, cells = row.values, row.cells
     parts = []
-    for column, name, at, write in _imaged(row.model):
+    for column, name, at, write, written in _imaged(row.model):
         value = values[column]
         if value is None:
             continue
-        if write is not storable_json:
+        if cells is None or written is None:
             parts.append(name + write(value))
-        elif cells is not None:
-            parts.append(name + cells[at])
         else:
-            parts.append(name + _checked_text(column, value))
+            parts.append(name + written(cells[at]))
     return "{" + ",".join(parts) + "}"
 
 
-def _checked_text(column: str, value: Any) -> str:
-    try:
-        return storable_json(value)
-    except ValueError as exc:
-        raise InvalidValue(column, str(exc)) from None
+_Writer = Callable[[Any], str]
 
 
 @functools.cache
-def _imaged(model: type[Record]) -> list[tuple[str, str, int, Callable[[Any], str]]]:
-    """Give column, its name as JSON with a colon, its place, and what writes it, by names."""
+def _imaged(model: type[Record]) -> list[tuple[str, str, int, _Writer, _Writer | None]]:
+    """Give columns by names: the name, as JSON with a colon too, the place, and two writers.
+
+    The first writes a value, the second what a check has made of it already; None: the first does.
+    """
     meta = model._meta
     # Neither the key nor the parent of a row can differ between two versions of it; what it may
     # or may not refer to can.
@@ -85,21 +82,28 @@ def _imaged(model: type[Record]) -> list[tuple[str, str, int, Callable[[Any], st
     fixed |= {field.column_name for field in meta.refs if not field.null}
     columns = enumerate(meta.columns.items())
     found = [
-        (column, f'"{column}":', at, _writer_of(stored_field(field)))
+        (column, f'"{column}":', at, *_writers_of(column, stored_field(field)))
         for at, (column, field) in columns
         if column not in fixed
     ]
     return sorted(found, key=operator.itemgetter(0))
 
 
-def _writer_of(field: Any) -> Callable[[Any], str]:
+def _writers_of(column: str, field: Any) -> tuple[_Writer, _Writer | None]:
     if isinstance(field, JsonField):
-        return storable_json
-    if isinstance(field, StringField | TextField | UuidField):
-        return _quoted
+        return functools.partial(_checked_json, column), str
     if isinstance(field, UtcTimeField):
-        return lambda time: f'"{time_text(time)}"'
-    return json_text
+        return lambda time: f'"{time_text(time)}"', '"{}"'.format
+    if isinstance(field, StringField | TextField | UuidField):
+        return _quoted, None
+    return json_text, None
+
+
+def _checked_json(column: str, value: Any) -> str:
+    try:
+        return storable_json(value)
+    except ValueError as exc:
+        raise InvalidValue(column, str(exc)) from None
 
 
 def base_of(model: type[Record], image: Any) -> dict[str, Any]:

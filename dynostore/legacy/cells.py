@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from dynostore.fields import INT64_MAX, INT64_MIN, json_text
+from dynostore.fields import INT64_MAX, INT64_MIN, is_storable_text, json_text
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.source_json import parse
 from dynostore.legacy.timestamps import parse_utc
@@ -65,7 +65,7 @@ class CellReader:
         else:
             text = json_text(value) if isinstance(value, dict | list) else str(value)
             flaw = f"{type(value).__name__}; taken as text"
-        if not text.isascii() or "\x00" in text:
+        if not is_storable_text(text):
             text, count = _UNSTORABLE.subn("\ufffd", text)
             flaw = "holds what is no text; replaced by U+FFFD" if count else flaw
         if longest is not None and len(text) > longest:
@@ -157,7 +157,7 @@ def as_json(value: Any) -> Any:
     Bytes, and text that is none, are ``{"base64": ...}``.
     """
     if isinstance(value, str):
-        if (value.isascii() or not _UNSTORABLE.search(value)) and "\x00" not in value:
+        if is_storable_text(value):
             return value
         value = value.encode("utf-8", "surrogatepass" if _has_others(value) else "surrogateescape")
     if isinstance(value, bytes):

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from dynostore.fields import is_storable_text
 from dynostore.legacy.base import Unreadable
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -22,7 +23,6 @@ _TOO_DEEP = f"nested more than {MAX_LEVELS} levels deep"
 # What JSON text can say and Postgres cannot hold. A surrogate pair is harmless and looks alike: the
 # value is looked at then.
 _SUSPICIOUS = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _BETWEEN_OBJECTS = re.compile(rb"}\s*,\s*{")
 _PATH_SHOWN = 200  # characters: a key may be as long as its document
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -142,7 +142,7 @@ def _refuse_unstorable(value: Any, path: str) -> None:
         raise Unreadable(
             f"{printable(path)[:_PATH_SHOWN]}: NaN or infinity, which JSON does not have"
         )
-    elif isinstance(value, str) and _UNSTORABLE.search(value):
+    elif isinstance(value, str) and not is_storable_text(value):
         raise Unreadable(
             f"{printable(path)[:_PATH_SHOWN]}: NUL or half a surrogate pair in the text"
         )

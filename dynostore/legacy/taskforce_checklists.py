@@ -12,13 +12,13 @@ import re
 import warnings
 from typing import Any
 
+from dynostore.fields import is_storable_text
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.source_json import MAX_BYTES, parse
 
 _BOX = re.compile(r"\s*[-*]\s+\[(.?)\]\s*(.*)")
 _ITEM = re.compile(r"\s*[-*]\s+(.*)")
 _DETAILS = "(status:"
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _LONGEST_LITERAL = 64 * 1024
 _MOST_TRIES = 20
 
@@ -36,7 +36,7 @@ def parse_checklist(data: bytes) -> dict[str, Any]:
         raise Unreadable(f"not UTF-8 at byte {exc.start}") from None
     if not text.strip():
         raise Unreadable("the file is empty")
-    if _UNSTORABLE.search(text):
+    if not is_storable_text(text):
         raise Unreadable("NUL in the text")
     return _Checklist().read(text)
 
