@@ -13,6 +13,7 @@ from pathlib import Path
 from dynostore import errors
 from dynostore.driver_errors import translated
 from dynostore.file_copy import copy_bytes, hold_moment
+from dynostore.in_use import refuse_database_in_use, refuse_itself
 from dynostore.sqlite_header import cut_bytes_of_open, opened_besides
 
 _OF_A_COPY = ("synchronous = OFF", "locking_mode = EXCLUSIVE")
@@ -37,7 +38,8 @@ def backup_file(source: Path, destination: Path, *, is_locked: bool = False) -> 
     temporary = destination.with_name(destination.name + ".tmp")
     try:
         require_room(destination, bytes_of(source), "a backup")
-        _refuse_in_use(source, destination)
+        refuse_itself(destination, source)
+        refuse_database_in_use(destination)
         with _alone(temporary):
             try:
                 _make_empty(temporary)
@@ -143,19 +145,6 @@ def _remove(path: Path) -> None:
     for suffix in ("", "-journal", "-wal", "-shm"):
         with contextlib.suppress(OSError):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def _refuse_in_use(source: Path, destination: Path) -> None:
-    """Refuse a file with a log beside it: SQLite would play that log into the copy."""
-    if destination.exists() and destination.samefile(source):
-        raise errors.StoreUnwritable(f"{destination}: is the store itself")
-    for suffix in ("-wal", "-journal"):
-        log = destination.with_name(destination.name + suffix)
-        if log.exists() and log.stat().st_size:  # an empty one is what a reader leaves
-            raise errors.StoreUnwritable(
-                f"{destination}: is a database in use; {destination.name}{suffix} is beside it",
-                hint="choose another name, or close the programs that use it",
-            )
 
 
 def bytes_of(path: Path) -> int:

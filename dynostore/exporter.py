@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dynostore import __version__, compat, errors
+from dynostore.database import SqliteFile
 from dynostore.exporting.cells import csv_line, header_cells, row_cells
 from dynostore.exporting.folders import FORMS, copy_file, folder_store, put_rows, tables_of
 from dynostore.exporting.places import whole_directory, whole_file, whole_stream
 from dynostore.exporting.rows import Row, Selection, read_rows
 from dynostore.fields import JsonField, json_text, time_text, utc_now
+from dynostore.in_use import refuse_itself
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.jsonl import end_line, header_line
 from dynostore.migrator import step_names
@@ -102,7 +104,8 @@ def export_to(
         they lie; one that is gone or has changed since is left out and named.
     :param progress: called with how many rows are written, the total unknown.
     :raises AlreadyExists: something is at the path, and ``replace`` is off.
-    :raises StoreUnwritable: the place cannot be written, or the disk is full; nothing is there.
+    :raises StoreUnwritable: the place cannot be written or is the store itself, or the disk is
+        full; nothing was changed there.
     :raises NotHeld: the store is in an older tool's form.
     :raises ConfigError: no such form or table; several tables of CSV for a stream; a stream, or
         chosen tables, for an older tool's directory, or one that is another tool's.
@@ -110,6 +113,8 @@ def export_to(
     if form not in FORMATS:
         raise errors.ConfigError(f"form: {form!r} is none of {', '.join(FORMATS)}")
     compat.require_database(store.place, "exports")
+    if isinstance(output, str | os.PathLike) and isinstance(store.database, SqliteFile):
+        refuse_itself(Path(output), store.database.path)
     shown = os.fspath(output) if isinstance(output, str | os.PathLike) else STDOUT
     own = [str(model._meta.table_name) for model in store.own.models]
     report = ExportReport(form, shown, own_tables=own)

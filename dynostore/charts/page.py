@@ -6,14 +6,13 @@ import datetime as dt
 import html
 import importlib.util
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from dynostore import errors
 from dynostore.charts.drawn import Drawn
+from dynostore.exporting.places import whole_file
 
 _SCRIPTS = ("vega.min.js", "vega-lite.min.js", "vega-embed.min.js")
 
@@ -71,17 +70,8 @@ def write_page(
     :raises StoreUnwritable: the file cannot be written.
     """
     text = _page(drawn, shown, days, now, _scripts())
-    try:
-        handle, part = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name[:100]}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(part).replace(path)
-        except BaseException:
-            Path(part).unlink()
-            raise
-    except OSError as exc:
-        raise errors.StoreUnwritable(f"{path}: the page: {exc.strerror}") from exc
+    with whole_file(path, replace=True) as file:
+        file.write(text.encode())
 
 
 def _scripts() -> list[str]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dynostore import errors
 from dynostore.cli._rows import json_text, print_csv
 
 if TYPE_CHECKING:
@@ -175,14 +174,31 @@ def print_error(
 def write_report(path: Path, content: Mapping[str, Any]) -> None:
     """Write a report as JSON, each member and each item of a list on a line of its own.
 
+    The file is there whole or not at all, and replaces one of that name.
+
     :param content: its lists may be iterators, which are written as they come.
     :raises StoreUnwritable: the file cannot be written.
     """
-    try:
-        with path.open("w", encoding="utf-8") as file:
-            file.writelines(_report_lines(content))
-    except OSError as exc:
-        raise errors.StoreUnwritable(f"{path}: the report: {exc.strerror}") from exc
+    from dynostore.exporting.places import whole_file
+
+    with whole_file(path, replace=True) as file:
+        file.writelines(line.encode() for line in _report_lines(content))
+
+
+def refuse_occupied(session: Session, path: Path) -> None:
+    """Refuse a file to write that is the store's own, or a database that somebody has open.
+
+    :raises StoreUnwritable: it is one.
+    """
+    from dynostore.compat import is_compat
+    from dynostore.config import is_postgres, sqlite_path
+    from dynostore.in_use import refuse_database_in_use, refuse_itself
+
+    url = session.place().url
+    own = None if is_postgres(url) or is_compat(url) else sqlite_path(url)
+    if own is not None:
+        refuse_itself(path, Path(own))
+    refuse_database_in_use(path)
 
 
 def _report_lines(content: Mapping[str, Any]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from dynostore.cli._options import (
     moment,
     require_consent,
 )
-from dynostore.cli._output import print_items, progress
+from dynostore.cli._output import print_items, progress, refuse_occupied
 from dynostore.cli._session import Command, Session
 from dynostore.cli._tables import Column
 from dynostore.exporter import FORMATS, STDOUT, ExportReport, export_to
@@ -107,6 +107,8 @@ def export(
         )
     with session.store() as store:
         selection = Selection((*tables, *_tables_of(family)), since, until, _keys(store, ids))
+        if path is not None:
+            refuse_occupied(session, Path(path))
         if path is not None and _is_something(Path(path)):
             require_consent(
                 session, f"{path}: what is there of the same name would be replaced", yes

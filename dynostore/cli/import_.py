@@ -12,14 +12,15 @@ from typing import Any
 import click
 
 from dynostore.cli._options import examples, report_path, zone
-from dynostore.cli._output import print_items, progress, write_report
+from dynostore.cli._output import print_items, progress, refuse_occupied, write_report
 from dynostore.cli._session import Command, Session
 from dynostore.cli._tables import Column, as_text, print_table
 from dynostore.errors import StoreNotFound
 from dynostore.importer import import_from
 from dynostore.importing.merge import Existing
 from dynostore.importing.report import ImportReport
-from dynostore.importing.source import find_source
+from dynostore.importing.source import Source, find_source
+from dynostore.in_use import refuse_below, refuse_itself
 from dynostore.legacy import READERS, ReadOptions
 from dynostore.store import Store
 
@@ -88,7 +89,9 @@ def import_(
     if skip_existing and update:
         raise click.UsageError("--skip-existing and --update exclude each other")
     existing: Existing = "skip" if skip_existing else "update" if update else "merge"
-    find_source(source)  # before a store is made for what is not there
+    found = find_source(source)  # before a store is made for what is not there
+    if report:
+        _refuse_report(session, report, found)
     with _opened(session, dry_run) as store, progress(session) as show:
         result = import_from(
             source,
@@ -104,6 +107,15 @@ def import_(
         write_report(report, _document(result))
     _print(session, result)
     return result.exit_code
+
+
+def _refuse_report(session: Session, path: Path, source: Source) -> None:
+    """Refuse a report over the store or over what is imported."""
+    refuse_occupied(session, path)
+    if source.is_file:
+        refuse_itself(path, Path(source.root), "what is imported")
+    elif not source.is_url:
+        refuse_below(path, Path(source.root), "what is imported")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import click
 from dynostore.charts import DEFAULT_DAYS, MAX_DAYS, draw_all
 from dynostore.charts.page import write_page
 from dynostore.cli._options import examples, report_path
-from dynostore.cli._output import print_item, print_items
+from dynostore.cli._output import print_item, print_items, refuse_occupied
 from dynostore.cli._session import Command, Group, Session
 from dynostore.cli._tables import Column
 from dynostore.config import is_postgres
@@ -55,6 +55,7 @@ def report(session: Session, html: Path | None, days: int | None) -> None:
 
 
 def _write_page(session: Session, path: Path, days: int) -> None:
+    refuse_occupied(session, path)
     now = utc_now()
     with session.store() as store:
         drawn = draw_all(store, days=days, now=now)

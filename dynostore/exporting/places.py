@@ -31,15 +31,16 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
     """
     place = Path(os.path.realpath(path))
     with _writable(path):
-        if _is_special(place):
-            with open(place, "wb", buffering=_BUFFER_BYTES) as stream:
+        # Not the real path: a pipe that is already open, as /dev/stdout may be, has none.
+        if _is_special(path):
+            with open(path, "wb", buffering=_BUFFER_BYTES) as stream:
                 yield stream
             return
         if place.is_dir():
             raise errors.StoreUnwritable(f"{path}: is a directory")
         if not replace:
             refuse_existing(path)
-        handle, name = tempfile.mkstemp(".tmp", f".{place.name}.", place.parent)
+        handle, name = tempfile.mkstemp(".tmp", f".{place.name[:50]}.", place.parent)
         try:
             with open(handle, "wb", buffering=_BUFFER_BYTES) as file:
                 with contextlib.suppress(FileNotFoundError):

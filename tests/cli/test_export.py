@@ -358,3 +358,24 @@ def test_yes_and_no_leave_as_json_says_them(call: Call, seeded: Store) -> None:
     }
     assert {key for key, value in said.items() if value is True} == {min(said)}
     assert {key for key, value in said.items() if value is False} == {*said} - {min(said)}
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock"])
+def test_an_export_never_goes_over_the_store(call: Call, seeded: Store, suffix: str) -> None:
+    place = f"dynostore.db{suffix}"
+    before = Path("dynostore.db").read_bytes()
+    for consent in ((), ("--yes",)):
+        done = call("--json", "export", "-o", place, *consent)
+        assert (done.code, done.error["code"]) == (1, "unwritable")
+        assert done.error["message"].endswith("the store itself")
+    with pytest.raises(errors.StoreUnwritable, match="the store itself"):
+        export_to(seeded, place, replace=True)
+    assert Path("dynostore.db").read_bytes() == before
+    assert seeded.check() == []
+
+
+def test_a_pipe_without_a_path_of_its_own_can_be_written(seeded: Store) -> None:
+    words = [sys.executable, "-m", "dynostore", "-q", "export", "-o", "/dev/stdout", "--yes"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "runs" in tables_of(done.stdout.partition('{"end"')[0])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,60 @@ def test_a_zone_that_there_is_not_is_a_usage_error(
         call("--json", "import", "old_runs", "--timezone", "Europe/Berlin", "--dry-run").out
     )
     assert document["timezone"] == "Europe/Berlin"
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", "-journal", ".lock"])
+def test_a_report_never_goes_over_the_store_or_the_source(
+    call: Callable[..., Any], old_runs: Path, workplace: Path, suffix: str
+) -> None:
+    state = next(old_runs.rglob("run_state.json"))
+    os.symlink(workplace, workplace / "link")
+    places = [f"dynostore.db{suffix}", f"link/dynostore.db{suffix}", str(state)]
+    for place in places:  # there is no store yet
+        assert refusal(call, "import", "old_runs", "--report", place) == place
+    assert not (workplace / "dynostore.db").exists()
+    assert call("import", "old_runs", "--report", "old_runs/new.json").code in (0, 3)
+    assert refusal(call, "import", "old_runs", "--report", "old_runs/new.json")
+    with Store.open("dynostore.db") as store:
+        store.runs.create()  # now there is a log
+        held = {path: path.read_bytes() for path in (workplace / "dynostore.db", state)}
+        for place in places:
+            assert refusal(call, "import", "old_runs", "--dry-run", "--report", place) == place
+        assert {path: path.read_bytes() for path in held} == held
+        assert store.check() == []
+
+
+def test_a_report_never_goes_over_a_file_that_is_imported(
+    call: Callable[..., Any], three_runs: list[str], workplace: Path
+) -> None:
+    Path("dynostore.db").rename("other.db")
+    before = Path("other.db").read_bytes()
+    for place in ("other.db", "other.db-wal", "./other.db"):
+        assert refusal(call, "import", "other.db", "--report", place) == str(Path(place))
+    assert Path("other.db").read_bytes() == before
+    assert call("import", "other.db", "--report", "report.json").code == 0
+
+
+def test_a_report_takes_the_place_of_another_when_it_is_whole(
+    call: Callable[..., Any], old_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("report.json").write_text("the last one")
+
+    def lines(content: Any) -> Iterator[str]:
+        yield "{"
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dynostore.cli._output._report_lines", lines)
+        assert refusal(call, "import", "old_runs", "--report", "report.json") == "report.json"
+    assert Path("report.json").read_text() == "the last one"
+    call("import", "old_runs", "--report", "report.json")
+    assert json.loads(Path("report.json").read_text())["records"]
+
+
+def refusal(call: Callable[..., Any], *words: str) -> str:
+    """Give the path that a command refuses to write to."""
+    done = call("--json", *words)
+    assert (done.code, done.error["code"]) == (1, "unwritable")
+    place: str = done.error["message"].partition(":")[0]
+    return place

@@ -249,3 +249,13 @@ def test_only_a_file_can_be_backed_up(tmp_path: Path, postgres_url: str) -> None
             store.backup(tmp_path / "copy.db")
         assert "pg_dump" in str(caught.value.hint)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_to_a_database_in_use_is_never_overwritten(tmp_path: Path) -> None:
+    source, other = filled(tmp_path / "s.db", 1), filled(tmp_path / "other.db", 2)
+    (tmp_path / "link.db").symlink_to(other)
+    with Store.open(other) as store:
+        store.runs.create()
+        for name, message in (("link.db", "in use"), ("s.db-wal", "belongs to the store itself")):
+            with pytest.raises(errors.StoreUnwritable, match=message):
+                backup_file(source, tmp_path / name)

@@ -22,6 +22,7 @@ LAYERS = (
     (
         "dynostore.config",
         "dynostore.file_copy",
+        "dynostore.in_use",
         "dynostore.ids",
         "dynostore.fields",
         "dynostore.driver_errors",

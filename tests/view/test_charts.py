@@ -189,6 +189,15 @@ def test_report_html_writes_the_page_and_replaces_an_older_one(
     assert call("--db", sample, "report", "--html", page) == (0, f"{page}\n", "")
 
 
+def test_report_html_never_goes_over_the_store(call: Call, sample: Path) -> None:
+    before = sample.read_bytes()
+    for place in (sample, f"{sample}-wal"):
+        code, _, err = call("--db", sample, "report", "--html", place)
+        assert code == 1
+        assert "the store itself" in err
+    assert sample.read_bytes() == before
+
+
 def test_report_html_over_an_empty_store_says_so(call: Call, tmp_path: Path) -> None:
     Store.open(tmp_path / "empty.db").close()
     code, _, err = call("--db", tmp_path / "empty.db", "report", "--html", tmp_path / "page.html")
