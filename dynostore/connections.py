@@ -105,6 +105,10 @@ class CommonDatabase:
         with self.reading(), self.atomic():
             yield
 
+    def lent(self) -> contextlib.AbstractContextManager[None]:
+        """Let others close the connection inside, where the caller's own code runs."""
+        return contextlib.nullcontext()  # a pool's is closed by whoever has it
+
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
         """Hold a connection that sees one moment of the database, and keeps nobody from writing."""

@@ -8,6 +8,7 @@ import shlex
 import sqlite3
 import threading
 import time
+import types
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -57,6 +58,41 @@ def sqlite_target(path: Path, *, read_only: bool) -> str:
         # no log, nobody is writing, and SQLite may take the file for unchanging.
         target += "&immutable=1"
     return target
+
+
+class _Use:
+    """Whether a thread is at work with its connection, so that no other may close it.
+
+    Python's sqlite3 looks after no such thing: the process would end.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.owner: int | None = None
+        self._depth = 0
+
+    def begin(self) -> None:
+        """Keep others from closing; waits for one who is at it."""
+        if not self._depth:
+            self.lock.acquire()
+            self.owner = threading.get_ident()
+        self._depth += 1
+
+    def end(self) -> bool:
+        """Let others close, if this is the outermost; tell whether it is."""
+        self._depth -= 1
+        if self._depth:
+            return False
+        self.owner = None
+        self.lock.release()
+        return True
+
+
+class _OwnUse(threading.local):
+    """Each thread's use of its connection."""
+
+    def __init__(self) -> None:
+        self.of_thread = _Use()
 
 
 class _ThreadGuard:
@@ -136,7 +172,8 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
         self.shown = str(path)
         self.settings = settings
         self.read_only = read_only
-        self._open: set[sqlite3.Connection] = set()
+        self._own_use: _OwnUse | types.SimpleNamespace = _OwnUse()
+        self._open: dict[sqlite3.Connection, _Use] = {}
         self._open_lock = threading.Lock()
         self._prepare_file(create and not read_only)
         target = self._target()
@@ -201,7 +238,7 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
             connection.close()
             raise
         with self._open_lock:
-            self._open.add(connection)
+            self._open[connection] = self._own_use.of_thread
         self._state.guard = _ThreadGuard(self, connection)
         return connection
 
@@ -234,25 +271,40 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
     def discard(self, connection: sqlite3.Connection) -> None:
         """Close one connection; harmless when it is closed already."""
         with self._open_lock:
-            self._open.discard(connection)
+            self._open.pop(connection, None)
         connection.close()
 
     def forget_inherited(self) -> None:
         """Start anew in a forked child, leaving the parent's connections alone."""
         inherited.extend([self._open, getattr(self._state, "guard", None)])
-        self._open = set()
+        self._own_use = _OwnUse()
+        self._open = {}
         self._open_lock = threading.Lock()
         self._lock = threading.Lock()
         self._state.reset()
 
     def shut(self) -> None:
-        """Close every thread's connection; using the database again is an error."""
+        """Close every thread's connection; using the database again is an error.
+
+        A thread in the middle of a verb is interrupted, and closes its own when it leaves it.
+        """
         self._shut = True
         with self._open_lock:
-            connections, self._open = self._open, set()
-        for connection in connections:
-            connection.close()
-        self._state.reset()
+            connections = dict(self._open)
+        for connection, use in connections.items():
+            if use.owner == threading.get_ident():
+                self.discard(connection)
+            elif use.lock.acquire(blocking=False):
+                try:
+                    self.discard(connection)
+                finally:
+                    use.lock.release()
+            else:
+                with contextlib.suppress(sqlite3.ProgrammingError):  # closed by its thread
+                    connection.interrupt()
+        # Of a database in memory it is everybody's.
+        if self._own_use.of_thread.owner in (None, threading.get_ident()):
+            self._state.reset()
 
     def changeable_tables(self) -> list[str]:
         """Give the tables that a migration could change, ours or not."""
@@ -261,8 +313,31 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Hold a connection and translate the driver's errors."""
-        with self._verb():
+        use = self._own_use.of_thread
+        use.begin()
+        try:
+            with self._verb():
+                yield
+        finally:
+            if use.end() and self._shut:
+                self._close_of(use)
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Let others close the connection inside, where the caller's own code runs."""
+        use = self._own_use.of_thread
+        if use.end() and self._shut:
+            self._close_of(use)
+        try:
             yield
+        finally:
+            use.begin()
+
+    def _close_of(self, use: _Use) -> None:
+        with self._open_lock:
+            left = [connection for connection, of in self._open.items() if of is use]
+        for connection in left:
+            self.discard(connection)
 
 
 class MemoryDatabase(SqliteFile):
@@ -271,6 +346,13 @@ class MemoryDatabase(SqliteFile):
     def __init__(self, settings: config.Settings) -> None:
         self._verb_lock = threading.RLock()
         super().__init__(Path(":memory:"), settings)
+        self._share()
+
+    def _share(self) -> None:
+        """Let all threads have one use, as they have one connection."""
+        shared = _Use()
+        self._own_use = types.SimpleNamespace(of_thread=shared)
+        self._open = dict.fromkeys(self._open, shared)
 
     def init(self, database: Any, *args: Any, **kwargs: Any) -> None:
         """Let all threads share one connection."""
@@ -292,6 +374,7 @@ class MemoryDatabase(SqliteFile):
         self._open_lock = threading.Lock()
         self._lock = threading.Lock()
         self._verb_lock = threading.RLock()
+        self._share()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

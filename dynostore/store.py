@@ -180,7 +180,7 @@ class Store(Verbs):
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Make all verbs inside one transaction: all or nothing. Nested, it is a savepoint."""
-        with self.database.writing():
+        with self.database.writing(), self.database.lent():
             yield
 
     @contextlib.contextmanager

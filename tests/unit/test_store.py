@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -133,6 +135,45 @@ def test_closing_under_a_running_transaction_is_said_as_closed(store_url: str) -
     assert [type(exc) for exc in caught] == [errors.StoreClosed]
     with Store.open(store_url, warm=False) as again:
         assert again.runs.count() == 0
+
+
+_CLOSED_IN_USE = """
+import sys, threading, time
+from dynostore import Store
+from dynostore.errors import StoreClosed
+store = Store.open(sys.argv[1], warm=False)
+for _ in range(50):
+    store.runs.create()
+ended = []
+def use():
+    try:
+        while True:
+            store.runs.create()
+            store.runs.list()
+            with store.transaction():
+                store.runs.put_many(store.runs.list().items)
+    except StoreClosed:
+        ended.append(True)
+threads = [threading.Thread(target=use) for _ in range(4)]
+for thread in threads:
+    thread.start()
+time.sleep(float(sys.argv[2]))
+store.close()
+for thread in threads:
+    thread.join()
+assert len(ended) == 4
+"""
+
+
+def test_closing_while_other_threads_are_at_work_ends_their_verbs_and_not_the_process(
+    store_url: str,
+) -> None:
+    for number in range(6):
+        for url in (store_url, "sqlite:///:memory:"):
+            pause_s = str(0.1 + number / 100)
+            subprocess.run([sys.executable, "-c", _CLOSED_IN_USE, url, pause_s], check=True)
+    with Store.open(store_url) as store:
+        assert store.check() == []
 
 
 def test_closing_inside_a_transaction_undoes_it_and_is_said_as_closed(store_url: str) -> None:
