@@ -15,6 +15,7 @@ from dynostore.driver_errors import translated
 from dynostore.file_copy import copy_bytes, hold_moment
 from dynostore.in_use import refuse_database_in_use, refuse_itself
 from dynostore.sqlite_header import cut_bytes_of_open, opened_besides
+from dynostore.sqlite_rights import sqlite_target
 
 _OF_A_COPY = ("synchronous = OFF", "locking_mode = EXCLUSIVE")
 """Nobody sees the copy before it is whole and flushed."""
@@ -79,7 +80,7 @@ def _copy(source: Path, temporary: Path, destination: Path, is_locked: bool) -> 
         translated(str(destination)),
         _flushing(temporary),
         opened_besides(source) as handle,
-        _opened(source, "ro") as origin,
+        _opened(sqlite_target(source.absolute(), read_only=True)) as origin,
     ):
         log_bytes = hold_moment(origin, source, is_locked=is_locked)
         if missing := cut_bytes_of_open(source, origin.execute):
@@ -93,7 +94,7 @@ def _copy(source: Path, temporary: Path, destination: Path, is_locked: bool) -> 
             _make_empty(log_copy)
             with open(source.with_name(source.name + "-wal"), "rb") as log:
                 copy_bytes(log.fileno(), log_copy, log_bytes)
-        with _opened(temporary, "rwc") as copy:
+        with _opened(f"{temporary.absolute().as_uri()}?mode=rwc") as copy:
             for pragma in _OF_A_COPY:
                 copy.execute(f"PRAGMA {pragma}")
             if log_bytes is None:
@@ -173,11 +174,8 @@ def require_room(path: Path, needed_bytes: int, purpose: str) -> None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
-    # as_uri() quotes what would end the path or begin parameters.
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None
-    )
+def _opened(uri: str) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None)
     try:
         yield connection
     finally:

@@ -95,13 +95,23 @@ class CommonDatabase:
                 self.execute_sql(text(size), values)
                 start += size
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold a connection inside a transaction, or a savepoint of the one that is open."""
+    def require_writable(self) -> None:
+        """Do nothing where the database was opened for writing.
+
+        :raises StoreUnwritable: it was opened for reading only.
+        """
         if self.read_only:
             raise errors.StoreUnwritable(
                 f"{self.shown}: was opened for reading only", hint="open it without read_only"
             )
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold a connection inside a transaction, or a savepoint of the one that is open.
+
+        :raises StoreUnwritable: the database was opened for reading only.
+        """
+        self.require_writable()
         with self.reading(), self.atomic():
             yield
 

@@ -25,8 +25,8 @@ from dynostore.sqlite_file import (
     SqliteCommon,
     SqliteFile,
     sqlite_pragmas,
-    sqlite_target,
 )
+from dynostore.sqlite_rights import sqlite_target
 
 __all__ = [
     "APPLICATION_ID",

@@ -202,8 +202,11 @@ class Migrator:
         """Hold a connection, and a lock that other upgrades wait for.
 
         A file beside a SQLite file; on Postgres an advisory lock, in the transaction of the steps.
+
+        :raises StoreUnwritable: the database was opened for reading only.
         """
         db = self._db
+        db.require_writable()
         with db.reading():
             if db.in_transaction():
                 raise errors.MigrationFailed(

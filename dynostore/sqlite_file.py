@@ -18,6 +18,7 @@ import peewee
 
 from dynostore import config, errors
 from dynostore.connections import CommonDatabase, databases, inherited
+from dynostore.sqlite_rights import sqlite_target, unwritable_part
 
 APPLICATION_ID = 0x64796E6F
 """``dyno``: SQLite's header field that tells ``file(1)`` and us whose file this is."""
@@ -40,24 +41,6 @@ def sqlite_pragmas(settings: config.Settings) -> tuple[tuple[str, str | int], ..
         ("journal_size_limit", JOURNAL_SIZE_LIMIT_BYTES),
         ("cache_size", -_CACHE_KIB),
     )
-
-
-def sqlite_target(path: Path, *, read_only: bool) -> str:
-    """Give what SQLite is to open: the path, or a ``file:`` URI that only reads.
-
-    :param path: absolute.
-    """
-    if not read_only:
-        return str(path)
-    # as_uri() quotes what would end the path or begin parameters.
-    target = f"{path.as_uri()}?mode=ro"
-    log = path.with_name(path.name + "-wal")
-    writable = os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-    if not writable and not log.exists():
-        # Even a reader makes the log's index beside the file. Where that cannot be and there is
-        # no log, nobody is writing, and SQLite may take the file for unchanging.
-        target += "&immutable=1"
-    return target
 
 
 class _Use:
@@ -157,8 +140,11 @@ class SqliteCommon(CommonDatabase):
 class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
     """One SQLite file: WAL, foreign keys on, every write transaction IMMEDIATE.
 
-    May be shared by threads; each has a connection of its own.
+    May be shared by threads; each has a connection of its own. Opened for reading only too where
+    this user may not write to the file or make its log beside it; see :func:`unwritable_part`.
     """
+
+    _unwritable: Path | None = None
 
     def __init__(
         self,
@@ -176,10 +162,13 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
         self._open: dict[sqlite3.Connection, _Use] = {}
         self._open_lock = threading.Lock()
         self._prepare_file(create and not read_only)
+        if not read_only:
+            self._unwritable = self._find_unwritable()
+            self.read_only = self._unwritable is not None
         target = self._target()
         super().__init__(
             target,
-            uri=read_only,
+            uri=self.read_only,
             # BEGIN DEFERRED fails with "database is locked" whenever a reader becomes a writer
             # behind another one, at once and whatever the timeout says.
             lock_type="IMMEDIATE",
@@ -217,6 +206,24 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
             )
         # SQLite would make it with the umask's mode; WAL and SHM inherit this one.
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+
+    def _find_unwritable(self) -> Path | None:
+        return unwritable_part(self.path)
+
+    def require_writable(self) -> None:
+        """Do nothing where the file may be written to; see :meth:`CommonDatabase.require_writable`.
+
+        :raises StoreUnwritable: the file or its directory may not be, or it was not opened for it.
+        """
+        if self._unwritable is None:
+            super().require_writable()
+            return
+        what = "file" if self._unwritable == self.path else f"directory {self._unwritable}"
+        raise errors.StoreUnwritable(
+            f"{self.shown}: can only be read: the {what} may not be written to by this user",
+            hint=f"ask its owner for the right (chmod), or write to a copy: "
+            f"dynostore --db {shlex.quote(self.shown)} db backup COPY",
+        )
 
     def write_rows(self, text: Callable[[int], str], rows: Sequence[Sequence[Any]]) -> None:
         """Execute a statement over many rows; see :meth:`CommonDatabase.write_rows`."""
@@ -362,6 +369,9 @@ class MemoryDatabase(SqliteFile):
 
     def _prepare_file(self, create: bool) -> None:
         self.shown = ":memory:"
+
+    def _find_unwritable(self) -> None:
+        return None
 
     def _target(self) -> str:
         return ":memory:"

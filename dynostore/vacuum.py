@@ -37,7 +37,7 @@ def vacuum(db: Any) -> Vacuumed:
     Other writers of a file wait until it is done: seconds for each gigabyte. Readers do not.
     Postgres keeps nobody waiting, and gives back only what is free at the end of a table.
 
-    :raises StoreUnwritable: no room for a second copy of the file and for its log.
+    :raises StoreUnwritable: no room for a second copy of the file and for its log, or no right.
     :raises StoreLocked: another process writes, for longer than the timeout.
     :raises ConfigError: a store in memory.
     """
@@ -45,6 +45,7 @@ def vacuum(db: Any) -> Vacuumed:
         return _vacuum_postgres(db)
     if not isinstance(db, SqliteFile) or isinstance(db, MemoryDatabase):
         raise errors.ConfigError(f"{db.shown}: only a SQLite file or Postgres can be vacuumed")
+    db.require_writable()
     before_bytes = bytes_of(db.path)
     _require_room(db.path)
     with db.reading():

@@ -108,7 +108,8 @@ class Session:
     def store(self, *, create: bool = False) -> Store:
         """Open the store; a SQLite file that is behind is upgraded.
 
-        Never read-only in SQLite's sense: such a connection leaves ``-wal`` and ``-shm`` behind.
+        Read-only in SQLite's sense only where this user may not write to the file or its directory:
+        elsewhere such a connection leaves ``-wal`` and ``-shm`` behind.
 
         :param create: make a store where there is none; else a missing file and an empty database
             are errors that say how to make one.

@@ -142,10 +142,7 @@ def sync(
     place = config.Place.of(remote)
     started = time.perf_counter()
     file = require_file(store)
-    if file.read_only:
-        raise errors.StoreUnwritable(
-            f"{file.shown}: was opened for reading only", hint="open it without read_only"
-        )
+    file.require_writable()
     with alone(file):
         described = tables_of(store)
         scope = select(described, tables, skip)

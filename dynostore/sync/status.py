@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
 
-from dynostore.database import SqliteFile
+from dynostore.database import SqliteFile, sqlite_target
 from dynostore.driver_errors import translated
 from dynostore.fields import UtcTimeField
 from dynostore.models.base import key_field
@@ -109,7 +109,9 @@ def _oldest(
 
 def _opened(database: SqliteFile) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"{database.path.as_uri()}?mode=ro", uri=True, timeout=database.settings.busy_timeout_s
+        sqlite_target(database.path, read_only=True),
+        uri=True,
+        timeout=database.settings.busy_timeout_s,
     )
 
 

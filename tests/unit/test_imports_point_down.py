@@ -18,6 +18,7 @@ LAYERS = (
         "dynostore.errors",
         "dynostore.durable",
         "dynostore.sqlite_header",
+        "dynostore.sqlite_rights",
     ),
     (
         "dynostore.config",

@@ -119,10 +119,8 @@ def verify(
     require_psycopg2()
     place = config.Place.of(remote)
     file = require_file(store)
-    if repair and file.read_only:
-        raise errors.StoreUnwritable(
-            f"{file.shown}: was opened for reading only", hint="open it without read_only"
-        )
+    if repair:
+        file.require_writable()
     started = time.perf_counter()
     described = tables_of(store)
     scope = select(described, tables, skip)
