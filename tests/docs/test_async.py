@@ -105,6 +105,18 @@ def test_what_the_verbs_refuse_is_refused_with_a_reason_and_writes_nothing(app: 
         ):
             answer = await client.post(f"/conversations/{talk}/messages", json=bad)
             assert answer.status_code == 422, bad
+            assert {key for told in answer.json()["detail"] for key in told} == {
+                "type",
+                "loc",
+                "msg",
+            }
+        for unspeakable in ('{"title": "\\ud800"}', '{"title": "a", "metadata": {"a": 1e999}}'):
+            answer = await client.post(
+                "/conversations",
+                content=unspeakable,
+                headers={"content-type": "application/json"},
+            )
+            assert answer.status_code == 422, unspeakable
         assert contents(await client.get(f"/conversations/{talk}/context")) == []
         for limit in (0, -1):
             answer = await client.get(f"/conversations/{talk}/context", params={"limit": limit})
