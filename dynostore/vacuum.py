@@ -34,11 +34,13 @@ class Vacuumed:
 def vacuum(db: Any) -> Vacuumed:
     """Write a SQLite file anew without its free pages; on Postgres, let it reuse the dead rows.
 
-    Other writers of a file wait until it is done: seconds for each gigabyte. Readers do not.
+    Other writers of a file wait until it is done: seconds for each gigabyte. Readers do not; but
+    while one of them still sees the file as it was before, its old pages must stay.
     Postgres keeps nobody waiting, and gives back only what is free at the end of a table.
 
     :raises StoreUnwritable: no room for a second copy of the file and for its log, or no right.
-    :raises StoreLocked: another process writes, for longer than the timeout.
+    :raises StoreLocked: another process writes, for longer than the timeout; or one reads for as
+        long, so that the old content is still in the file, beside the new.
     :raises ConfigError: a store in memory.
     """
     if isinstance(db, PostgresServer):
@@ -51,7 +53,13 @@ def vacuum(db: Any) -> Vacuumed:
     with db.reading():
         execute: Any = db.execute_sql  # Peewee's stubs do not type it
         execute("VACUUM")
-        execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        [(busy, *_)] = execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    if busy:
+        raise errors.StoreLocked(
+            f"{db.shown}: was written anew, but somebody still reads the old content, "
+            "which is in the file for as long",
+            hint="close the programs that have the store open, and run it again",
+        )
     return Vacuumed(before_bytes, bytes_of(db.path))
 
 

@@ -112,6 +112,28 @@ def test_a_vacuum_gives_back_what_was_deleted_and_says_how_much(call: Call, fill
     assert call("db", "check", "--full").code == 0
 
 
+def test_a_vacuum_says_that_the_old_content_is_there_while_somebody_reads_it(
+    call: Call, filled: Path
+) -> None:
+    with Store.open(filled) as store:
+        store.runs.create(run_id="gone", metadata={"text": "my number is 555-0199"})
+    (filled.parent / "dynostore.yaml").write_text(
+        "default: quick\nprofiles: {quick: {busy_timeout_s: 0.1}}\n", encoding="utf-8"
+    )
+    with closing(sqlite3.connect(filled, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM runs").fetchone()
+        with Store.open(filled) as store:
+            store.runs.delete("gone")
+        done = call("--json", "db", "vacuum")
+        assert (done.code, done.error["code"]) == (5, "locked")
+        assert "still reads the old content" in done.error["message"]
+        assert "close the programs" in done.error["hint"]
+    assert call("db", "vacuum").code == 0
+    files = [path for path in filled.parent.iterdir() if path.name.startswith(filled.name)]
+    assert not any(b"555-0199" in path.read_bytes() for path in files)
+
+
 def test_a_vacuum_without_room_is_refused(
     call: Call, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
