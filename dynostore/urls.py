@@ -63,12 +63,14 @@ def mask(text: str) -> str:
     """Replace the passwords in URLs and ``password=`` pairs, wherever they stand in the text.
 
     Rather too much than too little: up to the last "@", since a password may have an unescaped "/"
-    or "@", and past spaces where the text begins with the URL.
+    or "@", and past spaces where the text begins with the URL. What follows a password that is
+    masked already is left, so that a message may be masked as a whole whose URLs were.
     """
+    masked = r"\*\*\*(?::\s|$)"
     text = re.sub(r"(?s)^(\w[\w+.-]*://[^:@]*):.*@", r"\1:***@", text)
-    text = re.sub(r"(?is)^(\w[\w+.-]*://.*?[?&]\w*password=)[^&]*", r"\1***", text)
+    text = re.sub(rf"(?is)^(\w[\w+.-]*://.*?[?&]\w*password=)(?!{masked})[^&]*", r"\1***", text)
     text = re.sub(r"(\w[\w+.-]*://[^\s:@]*):[^\s'\"]*@", r"\1:***@", text)
-    pair = r"(?i)((?:[?&;,({\s]|^)\w*password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]+)"
+    pair = rf"(?i)((?:[?&;,({{\s]|^)\w*password\s*=\s*)(?!{masked})('(?:[^'\\]|\\.)*'|[^&\s]+)"
     return re.sub(pair, r"\1***", text)
 
 

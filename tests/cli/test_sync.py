@@ -148,6 +148,17 @@ def test_a_password_on_the_command_line_is_warned_about_once_and_never_shown(
     assert "password in --to" not in call("sync", *words.split()).err
 
 
+def test_a_password_in_a_parameter_does_not_hide_why_a_server_cannot_be_reached(
+    call: Callable[..., Any], three_runs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYNOSTORE_REMOTE", "postgresql://u@127.0.0.1:1/x?password=geheim")
+    done = call("sync")
+    assert done.code == 75
+    assert "?password=***: " in done.err
+    assert "refused" in done.err
+    assert "geheim" not in done.err
+
+
 def test_the_warning_about_a_password_is_an_object_of_its_own_for_programs(
     call: Callable[..., Any], three_runs: list[str]
 ) -> None:

@@ -359,6 +359,10 @@ def test_other_urls_are_refused_and_shown_without_password(url: str) -> None:
         ("host=h password=secret user=u", "host=h password=*** user=u"),
         ("host=h password = 'sec \\' ret' user=u", "host=h password = *** user=u"),
         ("PGPASSWORD=secret psql", "PGPASSWORD=*** psql"),
+        (
+            "postgresql://u@h/d?password=***: refused: password=secret",
+            "postgresql://u@h/d?password=***: refused: password=***",
+        ),
     ],
 )
 def test_passwords_are_masked(text: str, masked: str) -> None:
