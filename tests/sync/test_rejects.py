@@ -331,6 +331,42 @@ def test_a_decision_is_taken_back_by_trying_again(pair: Any) -> None:
     assert one.sql("SELECT source FROM runs") == [("spoilt",)]
 
 
+def test_a_drop_wins_over_a_retry_that_was_asked_for_before_it(pair: Any, check: Any) -> None:
+    one, _ = pair
+    one.fill(["new"], files=1)
+    for key in ("a", "new"):
+        spoil(one, key)
+    both(one)
+    retry_rejects(one.store)
+    drop_rejects(one.store, [get_reject(one.store, "runs", key) for key in ("a", "new")])
+    assert {r.key: r.wish for r in list_rejects(one.store) if r.table == "runs"} == {
+        "a": "drop",
+        "new": "drop",
+    }
+    both(one)
+    assert list_rejects(one.store).items == []
+    assert one.sql("SELECT id, source FROM runs") == [("a", "first")]
+    converge(pair, check)
+
+
+@pytest.mark.parametrize("table", ["run_files", "runs"])
+def test_a_key_that_is_no_uuid_is_one_that_the_server_never_had(
+    table: str, pair: Any, check: Any
+) -> None:
+    one, _ = pair
+    one.fill(["new"], files=1)
+    one.sql("UPDATE run_files SET id = 'not-uuid' WHERE run_id = 'new'")
+    spoil(one, "new")
+    assert both(one) == [3]
+    key = {"run_files": "not-uuid", "runs": "new"}[table]
+    drop_rejects(one.store, [get_reject(one.store, table, key)])
+    one.sync(direction="pull")
+    assert one.count("run_files") == 1
+    drop_rejects(one.store)
+    one.sync(direction="pull")
+    converge(pair, check)
+
+
 BAD_KEYS = ["x'0102'", "'k' || char(0)", "CAST(x'6bff' AS TEXT)", f"'{'x' * 65}'"]
 
 

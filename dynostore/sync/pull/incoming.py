@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -19,6 +20,7 @@ UNFIT = "22008"
 UNFIT_MESSAGE = "the server's value fits no file"
 
 _KEYS_PER_QUERY = 5000
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +46,13 @@ class Held:
 
 
 def held(server: Server, table: Table, keys: Iterable[str]) -> dict[str, Held]:
-    """Ask the server for rows or tombstones; keys that it never had are left out."""
+    """Ask the server for rows or tombstones; keys that it never had are left out.
+
+    Those are also the keys that it cannot have: in a file's column of UUIDs may stand anything.
+    """
     found: dict[str, Held] = {}
-    for part in _parts(list(keys), _KEYS_PER_QUERY):
+    possible = [k for k in keys if table.key.kind != "uuid" or _UUID.fullmatch(k)]
+    for part in _parts(possible, _KEYS_PER_QUERY):
         for row in server.execute(
             f"SELECT t.{table.key.quoted}::text, t.sync_rev, t.sync_seq,"
             f" {NODE_NAME.format(no='t.sync_node')},"

@@ -230,6 +230,13 @@ def _retry(writer: sqlite3.Connection, table: Table, key: str) -> None:
 
 
 def _drop(writer: sqlite3.Connection, table: Table, key: str) -> None:
+    # What a retry has logged, or a change before the decision, would be sent before the next pull,
+    # and set aside anew without the wish. A reject counts as changed without an entry.
+    there = find_key(writer, table, key)
+    if there is not None:
+        writer.execute(
+            f"DELETE FROM sync_log WHERE tbl = ? AND key = {there.sql}", (table.name, there.value)
+        )
     # What is logged from here on was changed after the decision, which then does not hold.
     writer.execute(
         "UPDATE sync_reject SET wish = 'drop',"
