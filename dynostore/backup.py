@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import sqlite3
 import threading
@@ -30,12 +31,17 @@ def backup_file(source: Path, destination: Path, *, is_locked: bool = False) -> 
     again at every write of another process. An existing ``destination`` is replaced at the end.
 
     :param is_locked: the caller holds the write lock, and has written nothing.
-    :raises StoreUnwritable: no room, the place cannot be written, or it is a file in use; nothing
-        was left there.
+    :raises StoreUnwritable: no room, the place cannot be written, or it is a directory or a file
+        in use; nothing was left there.
     :raises StoreLocked: another backup to the same place is being made.
     :raises StoreCorrupt: the source is damaged; nothing was left there.
     :raises IntegrityFailure: the copy is not equal or not sound; nothing was left there.
     """
+    if os.path.isdir(destination):
+        raise errors.StoreUnwritable(
+            f"{destination}: is a directory, and a backup is a file",
+            hint=f"dynostore db backup {shlex.quote(str(destination / 'backup.db'))}",
+        )
     temporary = destination.with_name(destination.name + ".tmp")
     try:
         require_room(destination, bytes_of(source), "a backup")

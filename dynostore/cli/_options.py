@@ -58,6 +58,16 @@ def json_value(text: str) -> Any:
     return parsed
 
 
+def named(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse a place with an empty name, as an option's callback.
+
+    A script's unset variable leaves one, and to the system it is the current directory.
+    """
+    if value is not None and not value.strip():
+        raise click.BadParameter("is empty", ctx, param)
+    return value
+
+
 def comma_separated(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Read names with commas between them, as an option's callback."""
     return tuple(name.strip() for name in (value or "").split(",") if name.strip())

@@ -93,7 +93,7 @@ def backup(session: Session, file: Path, yes: bool) -> None:
     version = max((step.number for step in steps if step.applied_at), default=0)
     if not version:
         raise errors.NotOurs(f"{store}: holds no tables of dynostore")
-    if file.exists():
+    if file.exists() and not file.is_dir():
         require_consent(session, f"{file}: would be replaced by the new backup", yes)
     backup_file(store, file)
     size_bytes = file.stat().st_size

@@ -18,6 +18,7 @@ from dynostore.cli._options import (
     comma_separated,
     examples,
     moment,
+    named,
     require_consent,
 )
 from dynostore.cli._output import print_items, progress, refuse_occupied
@@ -66,7 +67,7 @@ def _chosen_by_id(function: FunctionT) -> FunctionT:
     help="jsonl holds everything; csv is a file for each table; runs (DynoAI's) and taskforce are "
     "directories that those tools read.",
 )
-@click.option("-o", "--output", metavar="PATH", help="Where to; stdout by default.")
+@click.option("-o", "--output", callback=named, metavar="PATH", help="Where to; stdout by default.")
 @click.option("--tables", callback=comma_separated, metavar="NAMES", help="Only these, as a,b.")
 @click.option("--family", callback=comma_separated, metavar="NAMES", help="All tables of these.")
 @click.option("--since", type=moment, metavar="WHEN", help="Only records created then or later.")

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from dynostore.cli._options import examples, report_path, zone
+from dynostore.cli._options import examples, named, report_path, zone
 from dynostore.cli._output import print_items, progress, refuse_occupied, write_report
 from dynostore.cli._session import Command, Session
 from dynostore.cli._tables import Column, as_text, print_table
@@ -40,7 +40,7 @@ _REMARKS_SHOWN = 20
         "dynostore import old/runs --archive old/done  # when all is verified, move it away",
     ),
 )
-@click.argument("source", type=click.Path())
+@click.argument("source", type=click.Path(), callback=named)
 @click.option(
     "--kind",
     type=click.Choice(["auto", *(reader.kind for reader in READERS)]),
@@ -60,6 +60,7 @@ _REMARKS_SHOWN = 20
 @click.option(
     "--archive",
     type=click.Path(file_okay=False),
+    callback=named,
     metavar="DIR",
     help="Move each file of which all is in the store to the same tree below DIR.",
 )

@@ -86,9 +86,11 @@ def find_source(given: str | os.PathLike[str]) -> Source:
     """Give the source at a path or URL; a server is not asked yet.
 
     :raises SourceNotFound: nothing is at the path.
-    :raises ConfigError: a SQLite URL that names no file.
+    :raises ConfigError: empty text, or a SQLite URL that names no file.
     """
     text = os.fspath(given)
+    if not text:
+        raise errors.ConfigError("the source is empty text; the current directory is named .")
     if _URL.match(text) and not os.path.exists(text):
         if not text.lower().startswith("sqlite"):
             return Source(text, mask(text), _secrets_of(text))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dynostore import Store
-from dynostore.errors import RemoteUnavailable, SourceNotFound
+from dynostore.errors import ConfigError, RemoteUnavailable, SourceNotFound
 from dynostore.ids import derived_id
 from dynostore.importer import import_from
 from dynostore.importing.ledger import Log
@@ -277,3 +277,8 @@ def test_memory_does_not_grow_with_the_number_of_records(
     created, warnings, early_kib, late_kib = map(int, out.split())
     assert (created, warnings, err) == (records, records, "")
     assert late_kib - early_kib < 6 * 1024
+
+
+def test_empty_text_is_not_the_current_directory(target: Store) -> None:
+    with pytest.raises(ConfigError, match="empty"):
+        import_from("", target)
