@@ -114,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     session = Session()
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A file name in another encoding is shown escaped; it is no reason to fail.
@@ -136,6 +137,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _report(exc, session, words)
         _drop_unwritable()
         return code
+
+
+def _open_closed() -> None:
+    """Give a stream that the caller closed, as ``>&-`` does, the place where nothing is kept."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, stream)
 
 
 def _invoke(words: list[str], session: Session) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -290,6 +291,26 @@ def test_a_closed_pipe_is_noticed_even_when_all_fits_the_buffer(
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("runs list", 0),
+        ("runs create", 0),
+        ("export", 0),
+        ("runs show none", 4),
+        ("runs rm other", 2),
+    ],
+)
+def test_a_stream_that_is_closed_is_no_error(
+    workplace: Path, three_runs: list[str], words: str, code: int
+) -> None:
+    for closed in (">&-", "2>&-", "<&-", "<&- >&- 2>&-"):
+        command = f"{shlex.quote(sys.executable)} -m dynostore {words} {closed}"
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
 
 
 def test_any_encoding_of_the_pipe_will_do(
