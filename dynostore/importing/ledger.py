@@ -19,7 +19,7 @@ _CHUNK_ITEMS = 4096
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
-CREATE TABLE claimed (id BLOB PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE claimed (id BLOB PRIMARY KEY, path TEXT, hash TEXT) WITHOUT ROWID;
 CREATE TABLE noted (id BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE owned (path TEXT, kind TEXT, PRIMARY KEY (path, kind)) WITHOUT ROWID;
 CREATE TABLE lone (
@@ -108,14 +108,14 @@ class Ledger:
         """Forget everything."""
         self._db.close()
 
-    def claim(self, identity: str, path: str) -> str | None:
-        """Give the path that has this identity already; None where it is new, and now taken."""
+    def claim(self, identity: str, path: str, content_hash: str) -> tuple[str, str] | None:
+        """Give path and hash of what has this identity already; None: it is new, and now taken."""
         key = uuid.UUID(identity).bytes
-        statement = "INSERT OR IGNORE INTO claimed VALUES (?, ?)"
-        if self._db.execute(statement, (key, path)).rowcount:
+        statement = "INSERT OR IGNORE INTO claimed VALUES (?, ?, ?)"
+        if self._db.execute(statement, (key, path, content_hash)).rowcount:
             return None
-        row = self._db.execute("SELECT path FROM claimed WHERE id = ?", (key,)).fetchone()
-        return str(row[0])
+        row = self._db.execute("SELECT path, hash FROM claimed WHERE id = ?", (key,)).fetchone()
+        return str(row[0]), str(row[1])
 
     def release(self, identity: str) -> None:
         """Take a claim back: its record is not in the store."""

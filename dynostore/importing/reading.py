@@ -37,6 +37,8 @@ class Reading:
     def read(self, place: int, reader: Reader) -> Iterator[ImportItem | Entry]:
         """Give what a reader finds; of records with the same key the first wins.
 
+        A later one with the same content is skipped, another one is invalid.
+
         :param place: the reader's among the others.
         """
         for found in reader.read(self._source.root, self._options):
@@ -66,10 +68,15 @@ class Reading:
             item = as_item(found, kind, self._read)
         except errors.InvalidValue as exc:
             return _invalid(found, kind, exc.message)
-        first = self._ledger.claim(item.import_id, found.path)
+        place = f"{found.path} (line {found.line})" if found.line else found.path
+        first = self._ledger.claim(item.import_id, place, found.content_hash)
+        if first is not None and first[1] == found.content_hash:
+            reason = f"{place} is the same as {first[0]}, which was taken"
+            return _left_out(found, kind, "skipped", reason)
         if first is not None:
             reason = (
-                f"has the id {item.row.key!r} of {first}, which was taken; {found.path} was not"
+                f"has the id {item.row.key!r} of {first[0]}, which came first and was taken; "
+                f"{place} differs from it and was not: to have it instead, import it alone"
             )
             return _invalid(found, kind, reason)
         for warning in found.warnings:
@@ -96,9 +103,13 @@ def entry_of(kind: str, finding: Finding) -> Entry:
 
 
 def _invalid(source: SourceRecord, kind: str, reason: str) -> Entry:
+    return _left_out(source, kind, "invalid", reason)
+
+
+def _left_out(source: SourceRecord, kind: str, outcome: str, reason: str) -> Entry:
     return Entry(
         path=source.path,
-        outcome="invalid",
+        outcome=outcome,
         reason=printable(reason),
         files=source.files,
         table=str(source.model._meta.table_name),

@@ -45,6 +45,7 @@ class SourceRecord:
     :ivar weight_bytes: about how much memory it holds.
     :ivar origin: which of several sources it comes from, where two of them may hold the same key
         and each its own values; empty where a key means one record, wherever it is found.
+    :ivar line: which line of its file it is, where the path does not tell two such apart; else 0.
     :ivar assumed: the record's columns that the source does not say: they make a new record whole,
         and what the store has there already stays.
     """
@@ -63,6 +64,7 @@ class SourceRecord:
     own_keys: frozenset[type[Record]] = frozenset()
     origin: str = ""
     assumed: frozenset[str] = frozenset()
+    line: int = 0
 
 
 @dataclasses.dataclass(slots=True)

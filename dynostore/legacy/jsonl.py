@@ -143,7 +143,7 @@ class _Export:
             if self._rows is None:
                 yield self._lost(f"#line {number}", _NO_HEADER)
                 self._rows = {}
-            yield self._record(document, line, self._rows)
+            yield self._record(document, line, number, self._rows)
         elif "end" in document:
             yield from self._end(document, number)
             self._rows = None
@@ -162,7 +162,9 @@ class _Export:
             )
         return {}
 
-    def _record(self, document: dict[str, Any], line: bytes, met: dict[str, int]) -> SourceRecord:
+    def _record(
+        self, document: dict[str, Any], line: bytes, number: int, met: dict[str, int]
+    ) -> SourceRecord:
         table, row = document["table"], document.get("row")
         model = _TABLES.get(table) if isinstance(table, str) else None
         if model is None:
@@ -181,6 +183,7 @@ class _Export:
             place=self._source,
             content_hash=hashlib.sha256(line.strip()).hexdigest(),
             weight_bytes=len(line) * _WEIGHT_OF_A_BYTE,
+            line=number,
         )
 
     def _end(self, document: dict[str, Any], number: int) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -362,3 +363,32 @@ def test_the_report_says_all_of_it_as_json(tree: Any, target: Store) -> None:
     assert by_path["runs/run_a"]["key"] == "run_a"
     assert by_path[f"outputs/{tree.uuids[7]}"]["reason"].startswith("manifest.json: truncated")
     assert sum(item["files"] for item in document["items"]) == tree.file_count()
+
+
+def test_an_equal_copy_of_a_run_is_skipped(tree: Any, target: Store) -> None:
+    tree.add_a()
+    shutil.copytree(tree.root / "runs/run_a", tree.root / "runs/backup/run_a")
+    report = imported(tree, target)
+    assert (report.exit_code, report.records.created, report.records.skipped) == (0, 1, 1)
+    [skipped] = [
+        entry for entry in report.entries if entry.outcome == "skipped" and entry.is_record
+    ]
+    assert skipped.path == "runs/run_a"
+    assert skipped.reason == "runs/run_a is the same as runs/backup/run_a, which was taken"
+
+
+def test_of_two_copies_of_a_run_that_differ_both_are_named_and_how_to_have_the_other(
+    tree: Any, target: Store
+) -> None:
+    tree.add_a(status="complete")
+    copy = shutil.copytree(tree.root / "runs/run_a", tree.root / "runs/backup/run_a")
+    state = json.loads((copy / "run_state.json").read_text("utf-8"))
+    tree.write("runs/backup/run_a/run_state.json", state | {"status": "error"})
+    report = imported(tree, target)
+    assert (report.exit_code, report.records.created) == (3, 1)
+    [reason] = [entry.reason for entry in report.entries if entry.outcome == "invalid"]
+    assert "runs/backup/run_a, which came first" in str(reason)
+    assert "runs/run_a differs from it and was not: to have it instead, import it" in str(reason)
+    assert target.runs.get("run_a").status == "error"
+    assert import_from(tree.root / "runs/run_a", target).records.updated == 1
+    assert target.runs.get("run_a").status == "complete"

@@ -148,6 +148,26 @@ def test_several_exports_in_one_file_are_taken_one_after_the_other(
     assert [path for path, _ in reasons(import_from(both, target))] == ["both.jsonl#line 14"]
 
 
+def test_of_a_row_in_two_exports_of_one_file_the_first_is_taken(
+    exported: Path, target: Store, tmp_path: Path
+) -> None:
+    later, both = tmp_path / "later.jsonl", tmp_path / "both.jsonl"
+    later.write_bytes(exported.read_bytes())
+    both.write_bytes(exported.read_bytes() + later.read_bytes())
+    report = import_from(both, target, dry_run=True)
+    assert (report.exit_code, report.records.created, report.records.skipped) == (0, 12, 12)
+    change(later, 1, progress_percent=7)
+    both.write_bytes(exported.read_bytes() + later.read_bytes())
+    report = import_from(both, target)
+    assert (report.exit_code, report.records.created, report.records.skipped) == (3, 12, 11)
+    [(path, reason)] = reasons(report)
+    assert path == "both.jsonl#runs/demo-run-pull-07"
+    assert f"{path} (line 2), which came first" in str(reason)
+    assert f"{path} (line 16) differs" in str(reason)
+    assert import_from(later, target).records.updated == 1
+    assert target.runs.get("demo-run-pull-07").progress_percent == 7
+
+
 def test_rows_that_were_taken_out_are_missed(exported: Path, target: Store) -> None:
     lines = exported.read_bytes().splitlines(keepends=True)
     exported.write_bytes(b"".join(lines[:-2] + lines[-1:]))
