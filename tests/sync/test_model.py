@@ -252,6 +252,16 @@ STORIES: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
             *(("rebuild", "two", "boxes"), _go("two", "pull")),
         ],
     ),
+    # One box that was set aside keeps its new shelf, and puts the deletion of its old one off.
+    "kept waits": (
+        "families and rejects",
+        [
+            *(_write("one", "shelves", "s1", 3), *SHARED),
+            _write("two", "boxes", "b0", 4, parent="s1", bad="there"),
+            *(("delete", "two", "shelves", "s0"), _go("two")),
+            ("delete", "sql", "shelves", "s1"),
+        ],
+    ),
     # Something is written between a rebuild and the rows that arrive.
     "triggers": (
         "rebuilt tables",

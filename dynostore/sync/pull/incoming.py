@@ -133,6 +133,7 @@ class Incoming:
         server's revision, and the node that wrote the child.
     :ivar unfit: the tables of rows that were set aside, since no file can hold them.
     :ivar logged: rows were logged, for the server to judge.
+    :ivar kept: table and key of rows that a child kept from going with their tombstone.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class Incoming:
         self.withdrawn: list[tuple[Table, str, int, str | None]] = []
         self.unfit: list[Table] = []
         self.logged = False
+        self.kept: set[tuple[str, str]] = set()
         self._under_way: set[tuple[str, str]] = set()
 
     def take(self, table: Table, key: str, row: Held) -> bool:
@@ -186,6 +188,7 @@ class Incoming:
                 # Not as a change: a child that was changed will ask for it, one that may have been
                 # changed will not.
                 self.log(table, key, "s")
+                self.kept.add((table.name, key))
                 return False
             self._writer.execute(f"DELETE FROM {table.quoted} WHERE {table.key.quoted} = ?", (key,))
         elif self._bring_parents(table, row.values, row.node):

@@ -120,7 +120,9 @@ class Exceptions:
                 outcome.sent += 1
             elif verdict == "doubtful":
                 self._take(incoming, key, later)
-                outcome.adopted += 1
+                waits = (self._table.name, key) in incoming.kept
+                outcome.put_off += waits
+                outcome.adopted += not waits
             elif key in self._put_off:
                 self._local.log(writer, self._table.name, [key], "d")
                 outcome.put_off += 1

@@ -81,6 +81,8 @@ class Acknowledgement:
                 self.put_off += 1
             elif what in ("lost", "suspect", "children", "back"):
                 self._contest(incoming, key, verdict, seq, key in later)
+                if on["kept waits"] and (table, key) in incoming.kept:
+                    self.put_off += 1
         self.woken += incoming.withdrawn
 
     def _contest(

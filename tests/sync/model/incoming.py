@@ -14,6 +14,7 @@ class Incoming:
 
     :ivar server: that moment.
     :ivar logged: rows were logged, for the server to judge.
+    :ivar kept: (table, key) of rows that a child kept from going with their tombstone.
     :ivar withdrawn: how many deletions were undone for the sake of a child.
     """
 
@@ -25,6 +26,7 @@ class Incoming:
         self._on = on
         self._limit = limit
         self.logged = False
+        self.kept: set[tuple[str, str]] = set()
         self.withdrawn = 0
 
     def is_dirty(self, table: str, key: str) -> bool:
@@ -73,6 +75,7 @@ class Incoming:
             if not self._clear_children(table, key):
                 # Not as a change: its child brings it back when that is one.
                 self._log(table, key, SUSPECT if self._on["clean parent"] else PUT)
+                self.kept.add((table, key))
                 return
             file.rows[table].pop(key, None)
             file.deletions[table][key] = tag
