@@ -428,6 +428,30 @@ def test_a_cursor_that_ran_ahead_is_found_and_moved_back(pair: Any, check: Any) 
     check.all(two)
 
 
+@pytest.mark.parametrize("then", ["repair", "push"])
+def test_a_server_row_without_a_revision_is_pulled_found_and_repaired(
+    then: str, pair: Any, remote: Any, check: Any
+) -> None:
+    one, two = pair
+    one.store.runs.update("a", source="news")
+    one.sync()
+    remote.sql(
+        "BEGIN; SET LOCAL dynostore_sync.apply = 'on';"
+        " UPDATE runs SET sync_rev = NULL WHERE id = 'a'; COMMIT"
+    )
+    assert two.sync(direction="pull").exit_code == 0
+    assert two.store.runs.get("a").source == "news"
+    if then == "push":
+        two.sql("UPDATE runs SET source = source WHERE id = 'a'")
+        assert two.sync(direction="both").exit_code == 0
+    assert two.sync(direction="both").up_to_date
+    assert [(d.kind, d.columns) for d in verify(two).differences] == [("other revision", ())]
+    assert verify(two, repair=True).exit_code == 0
+    one.sync(direction="both")
+    check.all(one)
+    check.all(two)
+
+
 def test_a_server_row_that_no_file_can_hold_is_named(pair: Any, check: Any) -> None:
     one, _ = pair
     tamper(one, THERE, "UPDATE runs SET updated_at = 'infinity' WHERE id = 'b'")

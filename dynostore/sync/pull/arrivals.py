@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dynostore.sync.pull.incoming import REVISION
 from dynostore.sync.push.batches import Limits
 from dynostore.sync.tables import Column, Table
 from dynostore.sync.wire import MISFIT, TIMES, server_expressions
@@ -112,7 +113,7 @@ class Arrivals:
         """Give the statement that copies rows out, in the order of their keys."""
         table = self.table
         return (
-            f"COPY (SELECT t.sync_rev, t.sync_seq, {server_expressions(table, 't')}"
+            f"COPY (SELECT {REVISION}, t.sync_seq, {server_expressions(table, 't')}"
             f" FROM {table.quoted} t WHERE {where} ORDER BY t.{table.key.quoted}) TO STDOUT"
         )
 

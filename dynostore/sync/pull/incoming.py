@@ -19,6 +19,10 @@ UNFIT = "22008"
 """SQLSTATE of a row of the server's that fits no file."""
 UNFIT_MESSAGE = "the server's value fits no file"
 
+REVISION = "coalesce(t.sync_rev, 0)"
+"""A row's revision on the server. Who writes with its triggers off may leave none: then it is 0,
+which is nobody's token, so that no base matches it."""
+
 _KEYS_PER_QUERY = 5000
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
@@ -54,7 +58,7 @@ def held(server: Server, table: Table, keys: Iterable[str]) -> dict[str, Held]:
     possible = [k for k in keys if table.key.kind != "uuid" or _UUID.fullmatch(k)]
     for part in _parts(possible, _KEYS_PER_QUERY):
         for row in server.execute(
-            f"SELECT t.{table.key.quoted}::text, t.sync_rev, t.sync_seq,"
+            f"SELECT t.{table.key.quoted}::text, {REVISION}, t.sync_seq,"
             f" {NODE_NAME.format(no='t.sync_node')},"
             f" {server_expressions(table, 't')} FROM {table.quoted} t"
             f" WHERE t.{table.key.quoted} = ANY(%s::{_key_type(table)}[])",

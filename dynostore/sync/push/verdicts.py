@@ -148,7 +148,8 @@ class Exceptions:
         """Note what the server holds where it held, or now holds, just what was sent."""
         verdict, name = item["what"], self._table.name
         if verdict in ("adopted", "gone"):
-            self._local.set_bases(writer, [(name, key, item["rev"], item["seq"])])
+            revision = item["rev"] or 0  # as a pull takes a row that somebody left without one
+            self._local.set_bases(writer, [(name, key, revision, item["seq"])])
         elif verdict == "kept":
             self._local.set_bases(writer, [(name, key, item["rev"], seq)])
         if verdict in ("same", "adopted"):
