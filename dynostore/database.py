@@ -7,9 +7,10 @@ address without its password.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-from dynostore import config
+from dynostore import config, errors
 from dynostore.connections import CommonDatabase
 from dynostore.postgres_server import (
     POSTGRES_TYPES,
@@ -40,6 +41,7 @@ __all__ = [
     "StoreDatabase",
     "configure_session",
     "connect",
+    "connect_server",
     "require_psycopg2",
     "session_settings",
     "sqlite_pragmas",
@@ -71,3 +73,17 @@ def connect(
     if path is None:
         return MemoryDatabase(settings)
     return SqliteFile(Path(path), settings, read_only=read_only, create=create)
+
+
+def connect_server(place: config.Place) -> PostgresServer:
+    """Give the shared server at a place, with one connection; it is not asked before its first use.
+
+    :raises ConfigError: the place is none; nothing was made there.
+    :raises MissingExtra: psycopg2 is missing.
+    """
+    if not config.is_postgres(place.url):
+        raise errors.ConfigError(
+            f"{place.shown}: a store syncs with a Postgres server",
+            hint="dynostore sync --to postgresql://user@host/database",
+        )
+    return PostgresServer(place.url, dataclasses.replace(place.settings, pool_max=1))

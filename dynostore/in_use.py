@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dynostore import errors
 
-_BESIDE = ("-wal", "-shm", "-journal", ".lock")
+_BESIDE = ("-wal", "-shm", "-journal", ".lock", ".sync-lock")
 _ANOTHER = "choose another name"
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import shlex
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from dynostore import config, errors, models
-from dynostore.database import PostgresServer, connect
+from dynostore import config, models
+from dynostore.database import PostgresServer, connect_server
 from dynostore.doctor.findings import Finding, telling
 from dynostore.doctor.schema import look_at_schema
 from dynostore.own_models import OwnModels
@@ -70,9 +69,7 @@ def reached(place: config.Place) -> Iterator[PostgresServer]:
     :raises ConfigError: the place is none.
     :raises RemoteUnavailable: nobody answers.
     """
-    db = connect(place.url, dataclasses.replace(place.settings, pool_max=1))
-    if not isinstance(db, PostgresServer):
-        raise errors.ConfigError(f"{place.shown}: a store syncs with a Postgres server")
+    db = connect_server(place)
     try:
         with db.reading():
             yield db

@@ -360,7 +360,7 @@ def test_yes_and_no_leave_as_json_says_them(call: Call, seeded: Store) -> None:
     assert {key for key, value in said.items() if value is False} == {*said} - {min(said)}
 
 
-@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock"])
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock", ".sync-lock"])
 def test_an_export_never_goes_over_the_store(call: Call, seeded: Store, suffix: str) -> None:
     place = f"dynostore.db{suffix}"
     before = Path("dynostore.db").read_bytes()

@@ -58,3 +58,5 @@ def test_a_mistake_is_explained_and_changes_nothing(
     before = (workplace / "dynostore.db").read_bytes()
     check(call, words, said, code)
     assert (workplace / "dynostore.db").read_bytes() == before
+    names = {path.name for path in workplace.iterdir()}
+    assert {name for name in names if not name.startswith("dynostore.db")} == set()

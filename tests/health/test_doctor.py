@@ -15,9 +15,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dynostore import Store
+from dynostore import Store, config, errors
 from dynostore.doctor import machine
+from dynostore.doctor.server import look_at_remote
+from dynostore.own_models import OwnModels
 from dynostore.sync import sync
+from dynostore.sync.remote.session import Session
 
 Call = Callable[..., Any]
 
@@ -239,3 +242,16 @@ def test_a_file_that_somebody_holds_for_himself_does_not_hold_up_the_look(
         done = call("--json", "doctor")
     assert (done.code, done.finding("schema")["severity"]) == (0, "warning")
     assert "another process is writing" in done.finding("schema")["message"]
+
+
+@pytest.mark.parametrize("address", ["postgres", "sqlite:///other.db", "mysql://host/db"])
+def test_what_is_no_server_is_said_and_not_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = config.Place(address, "argument")
+    [finding] = look_at_remote(place, OwnModels(), None)
+    assert (finding.severity, "a Postgres server" in finding.message) == ("error", True)
+    with pytest.raises(errors.ConfigError, match="a Postgres server"):
+        Session(place)
+    assert list(tmp_path.iterdir()) == []

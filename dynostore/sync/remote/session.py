@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
-from dynostore import config, database, errors
+from dynostore import config, database
 from dynostore.driver_errors import is_from_postgres, sqlstate
 from dynostore.sync.remote.interrupt import interruptible
 from dynostore.sync.remote.pieces import gathered
@@ -33,14 +32,8 @@ class Session:
     """
 
     def __init__(self, place: config.Place) -> None:
-        settings = dataclasses.replace(place.settings, pool_max=1)
         self.place = place
-        self.database = database.connect(place.url, settings)
-        if not isinstance(self.database, database.PostgresServer):
-            raise errors.ConfigError(
-                f"{place.shown}: a store syncs with a Postgres server",
-                hint="dynostore sync --to postgresql://user@host/database",
-            )
+        self.database = database.connect_server(place)
         self.database.connect_params = {**_KEEPALIVE, **self.database.connect_params}
         self.connection: Any = None
         self.guard = StallGuard(place.settings.stall_timeout_s)
