@@ -76,6 +76,7 @@ def import_from(
         of files for a directory, else of records.
     :raises SourceNotFound: nothing is there, or nothing that a reader knows.
     :raises ConfigError: an unknown kind or way, or the source is the store itself.
+    :raises StoreCorrupt: it is one file, a database that is damaged, and no kind is given.
     :raises StoreUnwritable: the archive cannot be written.
     :raises DynostoreError: the store failed; the batches before are in it.
     """

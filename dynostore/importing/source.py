@@ -15,6 +15,7 @@ from dynostore import errors
 from dynostore.database import PostgresServer, StoreDatabase
 from dynostore.legacy import Reader
 from dynostore.legacy.detection import TreeReader, readers_below
+from dynostore.legacy.source_sqlite import refuse_broken
 from dynostore.legacy.source_tree import shown
 from dynostore.urls import is_postgres, mask, postgres_parameters, sqlite_path
 
@@ -118,6 +119,8 @@ def choose_readers(source: Source, kind: str, readers: Sequence[Reader]) -> list
     """Give the one of the readers that has this kind; for ``auto`` all that find data of theirs.
 
     :raises SourceNotFound: none of them does.
+    :raises StoreCorrupt: it is a database that is damaged, so that nobody can tell whose it is.
+    :raises StoreLocked: it is one that another process keeps locked.
     :raises ConfigError: an unknown kind.
     """
     known = ", ".join(reader.kind for reader in readers)
@@ -129,6 +132,7 @@ def choose_readers(source: Source, kind: str, readers: Sequence[Reader]) -> list
     with source.hiding():
         found = _detected(source, readers)
     if not found and os.path.isfile(source.root):
+        refuse_broken(source.root)
         raise errors.SourceNotFound(
             f"{source.shown}: is a file that none of the readers knows ({known}); of some tools "
             "the directory that they wrote is needed",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import sqlite3
 import tempfile
@@ -16,9 +17,11 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from dynostore import errors
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.source_tables import Cells, Table, quoted
 from dynostore.legacy.source_tree import shown
+from dynostore.sqlite_header import cut_bytes, read_header
 
 HEADER = b"SQLite format 3\0"
 SIDECARS = {
@@ -37,6 +40,7 @@ _WAL_VERSION_AT = 18
 _NO_TEXT = re.compile("[\ud800-\udfff]")
 _PAGE_ROWS = 500
 _BUSY_TIMEOUT_S = 5.0
+_LOCKED = "another process keeps the database locked; import it again when that has ended"
 
 # Rows that break a rule of their schema are there nevertheless.
 _RULES_BROKEN = ("NULL value in", "CHECK constraint failed in", "TEXT value in", "NUMERIC value in")
@@ -92,6 +96,32 @@ def opened_sqlite(path: str) -> Iterator[SqliteTables]:
         except OSError as exc:
             raise Unreadable(f"cannot be read: {exc.strerror or exc}") from None
         yield source
+
+
+def refuse_broken(path: str) -> None:
+    """Refuse a file that begins as a database and of which not even the tables can be named.
+
+    :raises StoreCorrupt: it is damaged; says how much is missing at its end.
+    :raises StoreLocked: another process keeps it locked.
+    """
+    if not is_sqlite(path):
+        return
+    try:
+        with opened_sqlite(path):
+            return
+    except Unreadable as exc:
+        reason = str(exc)
+    if reason == _LOCKED:
+        raise errors.StoreLocked(f"{shown(path)}: {reason}", hint="try again")
+    header = read_header(Path(path))
+    missing = cut_bytes(Path(path), header.page_bytes * header.page_count) if header else 0
+    if missing > 0:
+        reason += f"; it was truncated: {missing:,} bytes are missing at its end"
+    raise errors.StoreCorrupt(
+        f"{shown(path)}: cannot be read: {reason}",
+        hint="import a backup of it, or what SQLite can save of it: "
+        f"sqlite3 {shlex.quote(shown(path))} .recover | sqlite3 saved.db",
+    )
 
 
 def _connect(path: str, stack: contextlib.ExitStack) -> sqlite3.Connection:
@@ -167,7 +197,7 @@ def _reason(exc: Exception) -> str:
         return "the database is broken: its schema is no text"
     name = getattr(exc, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return "another process keeps the database locked; import it again when that has ended"
+        return _LOCKED
     if name == "SQLITE_NOTADB":
         return "not a database of SQLite, or an encrypted one"
     return f"the database is broken: {exc}" if name.startswith("SQLITE_CORRUPT") else str(exc)

@@ -15,7 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dynostore.legacy import Finding, ReadOptions, SourceRecord
+from dynostore import Store, errors
+from dynostore.importer import import_from
+from dynostore.legacy import Finding, ReadOptions, SourceRecord, source_sqlite
 from dynostore.legacy.chiffon import ChiffonReader
 from dynostore.legacy.haia import HaiaReader
 from dynostore.legacy.source_sqlite import opened_sqlite
@@ -74,6 +76,30 @@ def test_a_database_in_wal_mode_without_a_log_gets_none(filled: Any) -> None:
     assert [*before] == [filled.path.name]
     assert read(filled.path) == (ROWS + 1, [])
     assert filled.files() == before
+
+
+def test_a_truncated_database_alone_is_called_broken_whosever_it_is(
+    filled: Any, target: Store, tmp_path: Path
+) -> None:
+    size_bytes = filled.path.stat().st_size
+    os.truncate(filled.path, 16384)
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    with pytest.raises(errors.StoreCorrupt) as broken:
+        import_from(filled.path, target, archive=archive)
+    assert broken.value.message.startswith(f"{filled.path}: cannot be read: the database is broken")
+    assert f"{size_bytes - 16384:,} bytes are missing at its end" in broken.value.message
+    assert import_from(filled.path, target, kind="haia").exit_code == 3
+
+
+def test_a_locked_database_alone_is_called_locked(
+    filled: Any, target: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_sqlite, "_BUSY_TIMEOUT_S", 0.01)
+    with closing(sqlite3.connect(filled.path, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(errors.StoreLocked, match="another process keeps the database locked"):
+            import_from(filled.path, target)
 
 
 def test_what_a_crash_left_half_done_is_undone_in_a_copy(filled: Any, tmp_path: Path) -> None:
