@@ -186,7 +186,7 @@ class AsyncStore:
         self,
         query: str,
         *,
-        kinds: Sequence[str] | None = None,
+        kinds: str | Sequence[str] | None = None,
         limit: int = 20,
         marks: tuple[str, str] = ("[", "]"),
     ) -> Hits:
@@ -196,6 +196,7 @@ class AsyncStore:
         """
         from dynostore import search
 
+        search.check_arguments(query, kinds, limit, marks)
         if await self._call(search.is_ready, self.database):
             notes = []
         elif await self._call(self.database.in_transaction):

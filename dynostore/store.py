@@ -210,7 +210,7 @@ class Store(Verbs):
         self,
         query: str,
         *,
-        kinds: Sequence[str] | None = None,
+        kinds: str | Sequence[str] | None = None,
         limit: int = 20,
         marks: tuple[str, str] = ("[", "]"),
         progress: Progress | None = None,
@@ -222,11 +222,12 @@ class Store(Verbs):
 
         :param query: words, ``"a phrase"``, the beginning of a word with ``*`` behind it; no text
             is an error.
-        :param kinds: names of :data:`dynostore.search.KINDS`; all by default.
+        :param kinds: one name or several of :data:`dynostore.search.KINDS`; all by default.
         :param limit: most hits to give, 1 to 1,000.
         :param marks: what stands around each match in a snippet.
         :param progress: told how far the index is where one is made.
-        :raises InvalidValue: no such kind, or a bad limit.
+        :raises InvalidValue: no such kind, a bad limit, or an argument of another type; no index
+            was made.
         :raises StoreUnwritable: a file without an index, which cannot be written.
         :raises NotHeld: a store in an older tool's form.
         """

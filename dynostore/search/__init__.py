@@ -5,8 +5,26 @@ before; indexes that were made without it are made anew by the next search. What
 is read in ``words``; each database has its index in a module of its own.
 """
 
-from dynostore.search.find import MOST_HITS, find, index_of, is_ready, search
+from dynostore.search.find import (
+    MOST_HITS,
+    check_arguments,
+    find,
+    index_of,
+    is_ready,
+    search,
+)
 from dynostore.search.hits import MARKS, Hit, Hits
 from dynostore.search.kinds import KINDS
 
-__all__ = ["KINDS", "MARKS", "MOST_HITS", "Hit", "Hits", "find", "index_of", "is_ready", "search"]
+__all__ = [
+    "KINDS",
+    "MARKS",
+    "MOST_HITS",
+    "Hit",
+    "Hits",
+    "check_arguments",
+    "find",
+    "index_of",
+    "is_ready",
+    "search",
+]

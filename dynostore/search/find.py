@@ -9,7 +9,7 @@ from typing import Any
 from peewee import Value, fn
 
 from dynostore import errors
-from dynostore.fields import WholeNumberField
+from dynostore.fields import WholeNumberField, check_text
 from dynostore.models.base import key_field
 from dynostore.search.hits import (
     ELLIPSIS,
@@ -40,15 +40,37 @@ def search(
     db: Any,
     query: str,
     *,
-    kinds: Sequence[str] | None = None,
+    kinds: str | Sequence[str] | None = None,
     limit: int = 20,
     marks: tuple[str, str] = MARKS,
     progress: Progress | None = None,
 ) -> Hits:
     """Make the index where it is missing, and :func:`find`."""
+    check_arguments(query, kinds, limit, marks)
     notes = [] if is_ready(db) else index_of(db).ensure(progress)
     hits = find(db, query, kinds=kinds, limit=limit, marks=marks)
     return Hits(hits.items, notes + hits.notes)
+
+
+def check_arguments(query: Any, kinds: Any, limit: Any, marks: Any) -> tuple[Kind, ...]:
+    """Give the kinds to search; asked before an index is made, which takes its time.
+
+    :raises InvalidValue: names the argument that is of another type or has no such value.
+    """
+    if not isinstance(query, str):
+        raise errors.InvalidValue("query", f"text expected, not {type(query).__name__}")
+    try:
+        WholeNumberField(low=1, high=MOST_HITS).check(limit)
+    except ValueError as exc:
+        raise errors.InvalidValue("limit", str(exc)) from None
+    if not isinstance(marks, tuple | list) or len(marks) != 2:
+        raise errors.InvalidValue("marks", f"two texts expected, not {marks!r}")
+    try:
+        for mark in marks:
+            check_text(mark)
+    except ValueError as exc:
+        raise errors.InvalidValue("marks", str(exc)) from None
+    return kinds_of(kinds)
 
 
 def is_ready(db: Any) -> bool:
@@ -60,19 +82,15 @@ def find(
     db: Any,
     query: str,
     *,
-    kinds: Sequence[str] | None = None,
+    kinds: str | Sequence[str] | None = None,
     limit: int = 20,
     marks: tuple[str, str] = MARKS,
 ) -> Hits:
     """Give the records that fit, best first; the index is whole, or a server's that can do without.
 
-    :raises InvalidValue: no such kind, or a bad limit.
+    :raises InvalidValue: no such kind, a bad limit, or an argument of another type.
     """
-    try:
-        WholeNumberField(low=1, high=MOST_HITS).check(limit)
-    except ValueError as exc:
-        raise errors.InvalidValue("limit", str(exc)) from None
-    chosen = kinds_of(kinds)
+    chosen = check_arguments(query, kinds, limit, marks)
     wanted = read_query(query)
     if not wanted.terms:
         return Hits([], ["nothing in the query is a word"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from dynostore import errors
 from dynostore.fields import JsonField
@@ -106,13 +106,17 @@ KINDS = (
 """All kinds, in the order in which they are indexed: the few before the many would wait longer."""
 
 
-def kinds_of(names: Sequence[str] | None) -> tuple[Kind, ...]:
-    """Give the kinds of these names, all of them for None.
+def kinds_of(names: str | Collection[str] | None) -> tuple[Kind, ...]:
+    """Give the kinds of these names, or of the one; all of them for None.
 
-    :raises InvalidValue: there is no such kind.
+    :raises InvalidValue: there is no such kind, or these are no names.
     """
     known = {kind.name: kind for kind in KINDS}
+    if isinstance(names, str):
+        names = (names,)
+    if names is not None and not isinstance(names, Collection):
+        raise errors.InvalidValue("kinds", f"names expected, not {type(names).__name__}")
     for name in names or ():
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise errors.InvalidValue("kinds", f"{name!r} is none of {', '.join(known)}")
     return tuple(known[name] for name in dict.fromkeys(names)) if names else KINDS

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
+from dynostore import errors
 from dynostore.aio import AsyncStore
 from dynostore.exporter import export_to
 from dynostore.importer import import_from
+from dynostore.search import is_ready
 from dynostore.store import Store
 from dynostore.sync import sync
 
@@ -48,6 +52,9 @@ def test_asynchronous_programs_search_inside_of_transactions_too(store_url: str)
     async def main() -> None:
         async with AsyncStore.open(store_url) as store:
             await store.memories.add("knock", "look twice", memory_id="m")
+            with pytest.raises(errors.InvalidValue, match="marks: "):
+                await store.search("knock", marks=("<",))  # type: ignore[arg-type]
+            assert not await store._call(is_ready, store.database)
             hits = await store.search("loo* twice", kinds=["memories"], marks=("<", ">"))
             assert [hit.id for hit in hits] == ["m"]
             assert "<look> <twice>" in hits.items[0].snippet

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dynostore import errors
 from dynostore.models import Message, Run
-from dynostore.search import KINDS
+from dynostore.search import KINDS, is_ready
 from dynostore.store import Store
 
 ALL = {kind.name for kind in KINDS}
@@ -73,6 +73,32 @@ def test_kinds_limit_and_marks_are_obeyed(filled: Store) -> None:
     for limit in (0, 1001):
         with pytest.raises(errors.InvalidValue, match="limit: "):
             filled.search("knock", limit=limit)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("query", value) for value in (None, 5, b"knock")),
+        *(("kinds", value) for value in (5, "files", [None], [["runs"]], b"runs", iter(["runs"]))),
+        *(
+            ("marks", value)
+            for value in (None, "ab", ("a",), ("a", "b", "c"), ("a", 1), ("", "\0"))
+        ),
+        *(("limit", value) for value in (None, "5", 1.5)),
+    ],
+)
+def test_an_argument_of_another_type_is_named_before_an_index_is_made(
+    filled: Store, name: str, value: Any
+) -> None:
+    for text in ("knock", "?") if name != "query" else ("",):
+        with pytest.raises(errors.InvalidValue, match=f"^{name}: .") as caught:
+            filled.search(**{"query": text, name: value})
+        assert caught.value.field == name
+    assert not is_ready(filled.database)
+
+
+def test_one_kind_may_be_a_plain_name(filled: Store) -> None:
+    assert kinds(filled.search("knock", kinds="runs")) == {"runs"}
 
 
 def test_words_in_what_a_record_is_called_count_more(store: Store) -> None:

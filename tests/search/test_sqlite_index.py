@@ -318,3 +318,11 @@ def test_other_forms_of_stores_say_where_a_search_is_possible(tmp_path: Path) ->
             with pytest.raises(errors.NotHeld) as caught:
                 act()
             assert str(caught.value.hint).startswith("dynostore import ")
+
+
+def test_accents_do_not_matter_on_latin_letters_alone(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "s.db") as store:
+        for word in ("café", "Việt", "ø", "λόγος", "йод"):
+            store.memories.add(word, "accents", memory_id=word)
+        found = {word: len(store.search(word)) for word in ("cafe", "viet", "o", "λογος", "иод")}
+    assert found == {"cafe": 1, "viet": 1, "o": 0, "λογος": 0, "иод": 0}
