@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import uuid
 
 from dynostore import config
@@ -14,7 +16,9 @@ from dynostore.sync.local.capture import install, log_whole_table
 from dynostore.sync.local.changes import LocalFile, require_file
 from dynostore.sync.remote.server import Server
 from dynostore.sync.remote.setup import Setup
-from dynostore.sync.tables import tables_of
+from dynostore.sync.tables import Table, literal, tables_of
+
+_log = logging.getLogger("dynostore.sync")
 
 
 def fork(store: Store, remote: str | config.Place) -> str:
@@ -51,9 +55,11 @@ def forget_server(local: LocalFile) -> None:
     """Make the next sync a first one, on whatever server: a new node, and every row to be sent.
 
     What is equal there is adopted, what differs is judged as another node's. Open conflicts stay
-    listed; what was set aside is tried again.
+    listed; what was set aside is tried again. Deletions that were not sent are given up, and their
+    number is logged: they were made on top of another server's rows.
     """
     with local.writing() as writer:
+        given_up = sum(_unsent_deletions(writer, known) for known in local.tables.values())
         for table in ("sync_base", "sync_history", "sync_pending", "sync_log", "sync_reject"):
             writer.execute(f"DELETE FROM {table}")
         writer.execute("UPDATE sync_table SET cursor = 0")
@@ -62,3 +68,20 @@ def forget_server(local: LocalFile) -> None:
         )
         for known in local.tables.values():
             log_whole_table(writer, known)
+    if given_up:
+        _log.warning(
+            "%s: %d deletions that were not sent are given up; what the server has of these rows"
+            " comes back with the next pull",
+            local.path,
+            given_up,
+        )
+
+
+def _unsent_deletions(writer: sqlite3.Connection, table: Table) -> int:
+    """Count the rows that a server had, and whose deletion here it has not learnt of."""
+    [(count,)] = writer.execute(
+        "SELECT count(DISTINCT l.key) FROM sync_log l"
+        f" JOIN sync_base b ON b.tbl = l.tbl AND b.key = l.key WHERE l.tbl = {literal(table.name)}"
+        f" AND NOT EXISTS (SELECT 1 FROM {table.quoted} t WHERE t.{table.key.quoted} = l.key)"
+    )
+    return int(count)

@@ -102,6 +102,21 @@ def test_a_server_that_forgot_a_file_is_adopted_and_what_it_holds_stays(
     check.equal(one)
 
 
+def test_deletions_that_an_adoption_gives_up_are_counted(
+    pair: Any, remote: Any, check: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = pair
+    one.fill(["never sent"])
+    for key in ("a", "never sent"):
+        one.store.runs.delete(key)
+    remote.sql("DELETE FROM dynostore_sync.node_history; UPDATE dynostore_sync.node SET token = 1")
+    assert one.sync(direction="both", adopt=True).exit_code == 0
+    assert one.store.runs.get("a")
+    files = two.count("run_files")
+    assert f"{1 + files} deletions that were not sent are given up" in caplog.text
+    check.all(one)
+
+
 # -- lost triggers ---------------------------------------------------------------------------
 
 
