@@ -131,18 +131,24 @@ def _sync(
     if session.json:
         print_item(session, report.to_json(), ok=not report.exit_code)
     elif report.up_to_date:
-        print(f"everything {'else ' if report.left_out else ''}is up to date")
+        waits_elsewhere = report.left_out or report.not_asked_for
+        print(f"everything {'else ' if waits_elsewhere else ''}is up to date")
     else:
         unused = {"push": "received", "pull": "sent"}.get(options["direction"])
         columns = [column for column in _COLUMNS if column.key != unused]
         print_table(report.to_json()["tables"], columns)
     if report.exit_code == 3:
         session.note(_advice(report))
+    if report.not_asked_for:
+        session.note(f"not asked for: {_named(report.not_asked_for)}")
     if report.left_out:
-        named = ", ".join(f"{name} ({rows:,} wait)" for name, rows in report.left_out.items())
-        session.note(f"left out, since their models were not given: {named}")
+        session.note(f"left out, since their models were not given: {_named(report.left_out)}")
         session.note("give them: dynostore --models MODULE sync")
     return report.exit_code
+
+
+def _named(waiting: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({rows:,} wait)" for name, rows in waiting.items())
 
 
 def _advice(report: SyncReport) -> str:

@@ -53,11 +53,14 @@ class SyncReport:
     :ivar seconds: all of it, connecting included.
     :ivar left_out: tables that the file captures and whose models were not given, with the rows
         that wait there.
+    :ivar not_asked_for: tables outside of those that the sync was restricted to, with the rows that
+        wait there.
     """
 
     tables: list[TableReport]
     seconds: float
     left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    not_asked_for: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def up_to_date(self) -> bool:
@@ -84,6 +87,7 @@ class SyncReport:
             "seconds": round(self.seconds, 3),
             "rows_per_s": round(self.rows_per_s),
             "left_out": self.left_out,
+            "not_asked_for": self.not_asked_for,
             "tables": [
                 {
                     **dataclasses.asdict(table),
@@ -161,13 +165,16 @@ def sync(
                 )
                 reports = _with_patience(local, place, plan)
                 left_out = {name: local.waiting(name) for name in local.left_out()}
+                rest = [table for table in described.values() if table not in scope]
+                waiting = {table.name: local.waiting(table.name) for table in rest}
         except errors.DynostoreError as exc:
             local.note_error(exc.message)
             raise
         finally:
             local.close()
     done = [reports[name] for name in local.tables if name in reports]
-    return SyncReport(done, time.perf_counter() - started, left_out)
+    not_asked_for = {name: rows for name, rows in waiting.items() if rows}
+    return SyncReport(done, time.perf_counter() - started, left_out, not_asked_for)
 
 
 @dataclasses.dataclass(frozen=True)

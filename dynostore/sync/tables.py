@@ -116,7 +116,7 @@ def describe(models: Sequence[type[peewee.Model]]) -> dict[str, Table]:
 def select(tables: dict[str, Table], only: Sequence[str], skip: Sequence[str]) -> list[Table]:
     """Give the tables that a sync is restricted to, parents first, with all that they refer to.
 
-    :raises ConfigError: an unknown table, or one to skip that another refers to.
+    :raises ConfigError: an unknown table, one to skip that another refers to, or none is left.
     """
     for name in (*only, *skip):
         if name not in tables:
@@ -125,6 +125,11 @@ def select(tables: dict[str, Table], only: Sequence[str], skip: Sequence[str]) -
                 hint="a table of your own needs its model: dynostore --models MODULE sync",
             )
     wanted = {name for name in only or tables if name not in skip}
+    if skip and not wanted:
+        raise ConfigError(
+            f"{', '.join(skip)}: to be skipped, so that no table is left to sync",
+            hint="name a table in --tables or in --skip, not in both",
+        )
     for name in reversed(tables):  # children first, so that grandparents are reached
         for column in tables[name].references if name in wanted else ():
             if column.parent in skip:

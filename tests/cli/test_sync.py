@@ -52,9 +52,38 @@ def test_a_sync_as_json(
     monkeypatch.setenv("DYNOSTORE_REMOTE", postgres_url)
     document = json.loads(call("--json", "sync").out)
     assert document["ok"] is True
-    assert set(document["item"]) == {"up_to_date", "seconds", "rows_per_s", "left_out", "tables"}
+    assert set(document["item"]) == {
+        "up_to_date",
+        "seconds",
+        "rows_per_s",
+        "left_out",
+        "not_asked_for",
+        "tables",
+    }
     assert [set(table) for table in document["item"]["tables"]] == [TABLE_KEYS, TABLE_KEYS]
     assert call("sync", "--json").item["up_to_date"] is True
+
+
+def test_a_restricted_sync_names_what_waits_elsewhere(
+    call: Callable[..., Any], three_runs: list[str], postgres_url: str
+) -> None:
+    for _ in range(2):
+        done = call("sync", "--to", postgres_url, "--tables", "runs")
+        assert done.code == 0
+        assert "not asked for: run_files (2 wait)" in done.err
+    assert done.out == "everything else is up to date\n"
+    done = call("--json", "sync", "--to", postgres_url, "--skip", "run_files")
+    assert done.item["not_asked_for"] == {"run_files": 2}
+    call("sync", "--to", postgres_url)
+    done = call("sync", "--to", postgres_url, "--tables", "runs")
+    assert (done.out, done.err) == ("everything is up to date\n", "")
+
+
+def test_a_sync_of_no_table_is_refused(call: Callable[..., Any], three_runs: list[str]) -> None:
+    to = "postgresql://nobody@127.0.0.1:1/none"
+    done = call("sync", "--to", to, "--tables", "runs", "--skip", "runs")
+    assert done.code == 2
+    assert "no table is left to sync" in done.err
 
 
 def test_status_is_1_while_something_waits(
