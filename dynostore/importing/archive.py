@@ -71,9 +71,10 @@ def require_archive(source: Source, directory: str | os.PathLike[str]) -> Path:
 def finish_interrupted(store: Store, archive: Path) -> None:
     """Remove the originals that an interrupted move had copied, verified and noted.
 
-    Those that the store does not name by their copies stay: they are moved once more.
+    Those that the store does not name by their copies stay: they are moved once more. So do those
+    that may not be removed: the import that follows says so.
 
-    :raises StoreUnwritable: the archive or an original cannot be changed.
+    :raises StoreUnwritable: the archive cannot be changed.
     """
     journal = archive / JOURNAL
     try:
@@ -85,7 +86,8 @@ def finish_interrupted(store: Store, archive: Path) -> None:
         return
     with _explained(archive):
         if unit.is_noted(store):
-            unit.remove_originals()
+            with contextlib.suppress(_Left):
+                unit.remove_originals()
         journal.unlink()
 
 
@@ -228,16 +230,32 @@ class _Unit:
         return cls(files=files, records=records, **value)
 
     def move(self, store: Store, archive: Path) -> None:
+        self._require_removable()
         for file in self.files:
             try:
                 file.copy_and_verify()
             except OSError as exc:
-                raise _Left(f"{shown(file.path)}: {exc.strerror or exc}") from exc
+                place = shown(str(exc.filename or file.path))
+                raise _Left(f"{place}: {exc.strerror or exc}") from exc
         journal = archive / JOURNAL
         _write_durably(journal, json.dumps(self.to_json()))
         self._note(store)
-        self.remove_originals()
+        try:
+            self.remove_originals()
+        except _Left:  # whoever is interrupted here goes on by the journal
+            journal.unlink()
+            raise
         journal.unlink()
+
+    def _require_removable(self) -> None:
+        """Leave alone, before anything is copied, what could not be removed in the end.
+
+        :raises _Left: a directory may not be written to.
+        """
+        ids = os.access in os.supports_effective_ids
+        for directory in sorted({os.path.dirname(file.path) for file in self.files}):
+            if not os.access(directory, os.W_OK | os.X_OK, effective_ids=ids):
+                raise _Left(f"{shown(directory)}: the directory may not be written to")
 
     def _note(self, store: Store) -> None:
         """Let the store name the copies: ``storage_path``, and where the source is now."""
@@ -257,11 +275,21 @@ class _Unit:
         return len(found) == len(self.records) and places == {shown(self.copy)}
 
     def remove_originals(self) -> None:
-        for file in self.files:
-            if file.is_as_it_was() and os.path.exists(file.copy):
-                os.unlink(file.path)
-        for directory in {os.path.dirname(file.path) for file in self.files}:
-            flush_directory(directory)
+        """Remove what was copied and noted.
+
+        :raises _Left: one cannot be removed; an import that follows tries once more.
+        """
+        try:
+            for file in self.files:
+                if file.is_as_it_was() and os.path.exists(file.copy):
+                    os.unlink(file.path)
+            for directory in {os.path.dirname(file.path) for file in self.files}:
+                flush_directory(directory)
+        except OSError as exc:
+            place = shown(str(exc.filename or self.place))
+            raise _Left(
+                f"{place}: cannot be removed: {exc.strerror or exc}; the store names the copy"
+            ) from exc
 
 
 def _relocated(store: Store, run_id: str, copies: dict[str, str]) -> Iterator[Any]:
@@ -340,7 +368,7 @@ class _Movables:
             f"{_IN_IT} GROUP BY 1 ORDER BY 1"
         )
         for place, reason in rows:
-            yield self._source.path_of(place), reason
+            yield self._path_of(place), reason
 
     def units(self, archive: Path) -> Iterator[_Unit]:
         """Give what is to be moved, by place."""
@@ -356,13 +384,16 @@ class _Movables:
                 "SELECT import_id, record_table, record_key FROM units WHERE place = ?", (place,)
             )
             yield _Unit(
-                path=self._source.path_of(place),
+                path=self._path_of(place),
                 place=place,
                 copy=self._copy_of(place, archive),
                 root=self._copy_of(self._source.root, archive),
                 files=[_File(p, self._copy_of(p, archive), s, m) for p, s, m in files],
                 records=records.fetchall(),
             )
+
+    def _path_of(self, place: str) -> str:
+        return shown(os.path.basename(place)) if self._is_file else self._source.path_of(place)
 
     def _copy_of(self, path: str, archive: Path) -> str:
         root = os.path.dirname(self._source.root) if self._is_file else self._source.root
@@ -377,10 +408,11 @@ def _size(path: str) -> int:
 
 
 def _remove_empty(root: Path) -> None:
-    """Remove the directories that were left empty, but the source itself."""
+    """Remove the directories that were left empty, but the source itself, as far as one may."""
     for place, _, _ in os.walk(root, topdown=False):
-        if Path(place) != root and not os.listdir(place):
-            os.rmdir(place)
+        with contextlib.suppress(OSError):
+            if Path(place) != root and not os.listdir(place):
+                os.rmdir(place)
 
 
 def _write_durably(path: Path, text: str) -> None:

@@ -98,6 +98,54 @@ def test_the_archive_lies_beside_the_source(tree: Any, target: Store, tmp_path: 
             import_from(tree.root, target, archive=archive)
 
 
+def test_a_directory_that_may_not_be_written_to_is_named_and_the_others_move(
+    tree: Any, target: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.add_a("run_fixed")
+    tree.add_a("run_free")
+    fixed = tree.root / "runs/run_fixed"
+    before, access = files_below(fixed), os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode, **how: path != str(fixed) and access(path, mode, **how)
+    )
+    report = import_from(tree.root, target, archive=tmp_path / "archive")
+    assert report.exit_code == 3
+    assert [(remark.path, remark.message) for remark in report.not_archived] == [
+        ("runs/run_fixed", f"{fixed}: the directory may not be written to")
+    ]
+    assert files_below(fixed) == before
+    assert not (tree.root / "runs/run_free").exists()
+    assert not (tmp_path / "archive/runs/run_fixed").exists()
+    monkeypatch.undo()
+    report = import_from(tree.root, target, archive=tmp_path / "archive")
+    assert (report.exit_code, fixed.exists()) == (0, False)
+
+
+def test_a_file_that_may_not_be_removed_is_named_and_the_others_move(
+    haia: Any, target: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    haia.add("conversations", haia.talk(1))
+    archive, unlink = tmp_path / "archive", os.unlink
+
+    def refuse(path: Any, *more: Any, **how: Any) -> None:
+        if os.fspath(path) == str(haia.path):
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, *more, **how)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    for source in (haia.path.parent, haia.path):
+        report = import_from(source, target, archive=archive)
+        assert (report.exit_code, report.archived) == (3, 0)
+        [remark] = report.not_archived
+        assert remark.path == "haia.db"
+        assert remark.message.startswith(f"{haia.path}: cannot be removed: Operation not permitted")
+        assert haia.path.exists()
+        assert not (archive / JOURNAL).exists()
+    monkeypatch.undo()
+    report = import_from(haia.path, target, archive=archive)
+    assert (report.exit_code, report.archived, haia.path.exists()) == (0, 1, False)
+
+
 def test_a_dry_run_moves_nothing(tree: Any, target: Store, tmp_path: Path) -> None:
     tree.add_a()
     import_from(tree.root, target, archive=tmp_path / "archive", dry_run=True)
