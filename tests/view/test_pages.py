@@ -19,6 +19,7 @@ from dynostore import models
 from dynostore.charts import CHARTS
 from dynostore.fields import UuidField
 from dynostore.reports import REPORTS, answer
+from dynostore.store import Store
 
 DASHBOARD = "/-/dashboards/store"
 ODD_NAMES = [
@@ -270,6 +271,24 @@ def test_no_value_breaks_a_page_or_gets_into_it_as_markup(site: Any, sample: Pat
     for name in REPORTS:
         assert "<script>alert" not in site.page(f"/store/{name}")
     assert "<script>alert" not in site.page(DASHBOARD)
+
+
+@pytest.mark.parametrize("run_id", ["R&D", "a#b", "100%25", "a+b c", 'ä=1?;/~"<'])
+def test_a_row_links_to_what_belongs_to_it_whatever_its_id(
+    site_of: Callable[..., Any], tmp_path: Path, run_id: str
+) -> None:
+    path = tmp_path / "ids.db"
+    with Store.open(path) as store:
+        for other in ("R", "a", "100%", run_id):  # what would be left of it
+            store.runs.create(run_id=other)
+            store.runs.add_files(other, [{"filename": f"of {other}", "file_type": "csv"}])
+    site = site_of(path)
+    text = site.page(f"/store/runs/{tilde_encode(run_id)}")
+    links = re.findall(r'<li><a href="([^"]*)">1 row</a> of run_files', text)
+    assert len(links) == 1
+    address, _, asked = html.unescape(links[0]).partition("?")
+    rows = site.ask(f"{address}.json?{asked}&_shape=objects").json()["rows"]
+    assert [row["run_id"] for row in rows] == [run_id]
 
 
 def test_nothing_can_be_written_and_nobody_else_may_ask(site: Any, sample: Path) -> None:
