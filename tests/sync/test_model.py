@@ -389,6 +389,47 @@ def test_a_file_does_not_quarrel_with_its_own_merge(
     assert len(after.files["one"].conflicts) == conflicts
 
 
+@pytest.mark.parametrize("order", [("shelf", "label"), ("label", "shelf")])
+def test_a_sync_ends_where_one_parent_cannot_come_and_the_other_one_moves(
+    order: tuple[str, str], model: Any
+) -> None:
+    parents = {"shelf": "shelves", "label": "labels"}
+    boxes = model.Table("boxes", {column: parents[column] for column in order})
+    world = model.Model([model.Table("shelves"), model.Table("labels"), boxes], ["one"])
+
+    def sync() -> None:
+        world.start("one", "both")
+        steps = 0
+        while "one" in world.running:
+            world.step("one")
+            steps += 1
+            assert steps < 100, "it goes round and round"
+
+    one = world.files["one"]
+    box = {"value": 3, "shelf": "s0", "label": "l0"}
+    world.write("one", "shelves", "s0", {"value": 1})
+    world.write("one", "labels", "l0", {"value": 2, "bad": "here"})
+    world.write("one", "boxes", "b0", box)
+    sync()
+    assert not [entry for entry in one.log if entry[1]], "the box was set aside, its shelf has come"
+    for change, *arguments in (
+        (world.write, "one", "shelves", "s0", {"value": 4}),
+        (world.write, "one", "boxes", "b0", {**box, "value": 5}),
+        (world.sql_delete, "shelves", "s0"),
+    ):
+        change(*arguments)
+        world.retry("one")
+        sync()
+        sync()
+        assert one.rejects == {("labels", "l0"): "value", ("boxes", "b0"): "parent"}
+    world.write("one", "labels", "l0", {"value": 6})
+    sync()
+    state = world.state()
+    assert state["one"] == state["server"]
+    assert not one.rejects
+    assert list(state["server"]["boxes"]) == ["b0"]
+
+
 # -- deaths --------------------------------------------------------------------------------------
 
 

@@ -322,6 +322,49 @@ def test_rows_that_refer_to_each_other_in_a_circle_end_a_sync(make: Any, rows: i
     assert other.is_verified()
 
 
+@pytest.mark.parametrize("bad", ["album", "runs"])
+def test_a_sync_ends_where_one_parent_cannot_come_and_the_other_one_moves(
+    bad: str, make: Any
+) -> None:
+    node, other = make("node"), make("other")
+    broken = {"album": "title = 'a' || char(0)", "runs": "metadata = '{'"}
+    change = {"album": "title = 'changed'", "runs": "metadata = '{}'"}
+    [good] = change.keys() - {bad}
+    batches: list[str] = []
+
+    def count(table: str, _: int) -> None:
+        batches.append(table)
+        assert len(batches) < 30, "it goes round and round"
+
+    def waits() -> bool:
+        return {r.table for r in list_rejects(node.store).items} == {bad, "Select"}
+
+    node.store.runs.create(run_id="r1")
+    with node.store.bound():
+        Album.create(id="a1", title="new")
+        Photo.create(key=uuid.UUID(int=1), album="a1", run="r1")
+    node.sql(f"UPDATE {bad} SET {broken[bad]}")
+    node.sync(progress=count)
+    assert waits()
+    assert node.sql("SELECT * FROM sync_log WHERE tbl <> ''") == []
+    node.sql(f"UPDATE {good} SET {change[good]}")
+    node.sql("""UPDATE "Select" SET "order" = 'changed'""")
+    node.sync(progress=count)
+    assert waits()
+    other.sync()
+    other.sql(f"DELETE FROM {good}")
+    other.sync()
+    node.sync(progress=count)
+    assert node.sync(progress=count).exit_code == 0
+    assert waits()
+    node.sql(f"UPDATE {bad} SET {change[bad]}")
+    for each in (node, other):
+        each.sync()
+    for model in (Album, Photo, Run):
+        assert other.rows(model) == node.rows(model) != []
+    assert node.is_verified()
+
+
 def test_asynchronous_stores_and_threads_write_own_rows_without_binding(make: Any) -> None:
     node = make("node")
     fill(node)

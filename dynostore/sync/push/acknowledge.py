@@ -48,7 +48,9 @@ def _write_down(
         outcome = exceptions.apply(writer, seq) if exceptions.any else Outcome()
         outcome.sent += len(plain)
         if pending.op == "p":
-            outcome.woken += wake_children(local, writer, table, arrived)
+            # A row that stays for a child's sake is not on the server: nobody can go because of it.
+            there = arrived.difference(exceptions.kept)
+            outcome.woken += wake_children(local, writer, table, there)
         local.journal.remember(pending.token, seq)
         local.journal.drop_pending_before(pending.token)
     return outcome

@@ -90,12 +90,13 @@ class Push:
 
     def run(self) -> None:
         """Send everything that is logged; rounds go on while rows arrive that others waited for."""
-        rows = 0
+        rows, total = 0, Outcome()
         while self._local.something_waits(self._scope):
-            before, (rows, total) = rows, self._round()
+            before = rows, set(total.orphans)
+            rows, total = self._round()
             if not (total.woken or (total.put_off and rows > total.put_off)):
                 break
-            if rows == before and not total.settled:
+            if (rows, set(total.orphans)) == before and not total.settled:
                 self._give_up_waiting(total.orphans)
                 break
         if self._local.trim_history():

@@ -58,6 +58,7 @@ class Exceptions:
 
     :ivar any: there are such keys.
     :ivar arrived: those of them whose contents the server has judged.
+    :ivar kept: those of them that a child keeps here though the server has deleted them.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Exceptions:
         self._seq = 0
         self._again = 0
         self.any = bool(odd)
+        self.kept: set[str] = set()
         self.arrived = {key for key, item in odd.items() if item["what"] != "orphan"}
         self.fetched = Fetched(server)
         # Asked before the local transaction begins: writers here do not wait for the network.
@@ -103,6 +105,7 @@ class Exceptions:
         :raises RowsWanted: roll back, fetch ``fetched``, and call it again.
         """
         self._seq, self._again = seq, 0
+        self.kept.clear()
         outcome = Outcome()
         later = self._local.logged_after(writer, self._pending.marker, self._table.name)
         incoming = Incoming(self._local, writer, self.fetched, limit=seq)
@@ -120,9 +123,11 @@ class Exceptions:
                 outcome.sent += 1
             elif verdict == "doubtful":
                 self._take(incoming, key, later)
-                waits = (self._table.name, key) in incoming.kept
-                outcome.put_off += waits
-                outcome.adopted += not waits
+                if (self._table.name, key) in incoming.kept:
+                    self.kept.add(key)
+                    outcome.put_off += 1
+                else:
+                    outcome.adopted += 1
             elif key in self._put_off:
                 self._local.log(writer, self._table.name, [key], "d")
                 outcome.put_off += 1
@@ -208,6 +213,7 @@ class Exceptions:
 
         :return: False: a parent cannot come, so that the child was set aside as well.
         """
+        parents: list[tuple[str, str]] = []
         for column in self._table.references:
             row = writer.execute(
                 f"SELECT {column.quoted} FROM {self._table.quoted}"
@@ -221,7 +227,10 @@ class Exceptions:
                 reject = Reject(key, column.name, row[0], MISSING_PARENT, problem)
                 self._local.set_aside(writer, self._table.name, [reject])
                 return False
-            self._local.log(writer, str(column.parent), [row[0]], "p")
+            parents.append((str(column.parent), row[0]))
+        # Not before all of them can come: what arrives wakes the child that was set aside.
+        for name, parent in parents:
+            self._local.log(writer, name, [parent], "p")
         self._local.log(writer, self._table.name, [key], op)
         return True
 

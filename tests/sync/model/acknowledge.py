@@ -25,6 +25,7 @@ class Acknowledgement:
         self._batch = batch
         self._keys = keys
         self._on = on
+        self._kept: set[str] = set()
         self.put_off = self.woken = 0
 
     def steps(self) -> Steps:
@@ -43,7 +44,7 @@ class Acknowledgement:
         for key in arrived:
             file.rejects.pop((table, key), None)
         if table and batch.op == PUT:
-            self._wake_children(arrived)
+            self._wake_children(arrived - self._kept)
         file.token = batch.token
         file.history[batch.token] = seq
         while file.pending and file.pending[0].token != batch.token:
@@ -82,6 +83,7 @@ class Acknowledgement:
             elif what in ("lost", "suspect", "children", "back"):
                 self._contest(incoming, key, verdict, seq, key in later)
                 if on["kept waits"] and (table, key) in incoming.kept:
+                    self._kept.add(key)
                     self.put_off += 1
         self.woken += incoming.withdrawn
 
@@ -126,13 +128,12 @@ class Acknowledgement:
         """
         file, table = self._file, self._batch.table
         row = file.rows[table].get(key, {})
-        for column, parent in file.schema.tables[table].references.items():
-            at = row.get(column)
-            if at is None:
-                continue
-            if at not in file.rows[parent] or (parent, at) in file.rejects:
-                file.rejects[table, key] = "parent"
-                return
+        references = file.schema.tables[table].references.items()
+        parents = [(parent, row[column]) for column, parent in references if row.get(column)]
+        if any(at not in file.rows[p] or (p, at) in file.rejects for p, at in parents):
+            file.rejects[table, key] = "parent"
+            return
+        for parent, at in parents:
             file.note(parent, at, PUT)
         file.note(table, key, op)
         self.woken += 1

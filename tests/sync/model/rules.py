@@ -26,7 +26,7 @@ RULES = {
     "withdrawn": "a deletion that a fetched parent undoes is withdrawn: the row is logged",
     "children": "a tombstone is not applied over children that were changed here",
     "clean parent": "a row that such children keep is logged as suspect, not as changed",
-    "kept waits": "a row that such children keep is put off, and no progress of a push",
+    "kept waits": "a row that such children keep is put off, and wakes nobody",
     "children along": "children that nobody changed here go along with their parent's tombstone",
     "children first": "a reconcile removes children before their parents",
     "upsert": "what arrives is an upsert, never a REPLACE",
