@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from dynostore.store import Store
 
 _NUMBERS = (Column("outcome"), Column("records"), Column("files"))
 _REMARKS_SHOWN = 20
+_REPORT_HEAD = re.compile(rb'\{\s*"ok": (true|false),\s*"source": "')
 
 
 @click.command(
@@ -115,8 +117,19 @@ def _refuse_report(session: Session, path: Path, source: Source) -> None:
     refuse_occupied(session, path)
     if source.is_file:
         refuse_itself(path, Path(source.root), "what is imported")
-    elif not source.is_url:
+    elif not source.is_url and not _is_report(path):
         refuse_below(path, Path(source.root), "what is imported")
+
+
+def _is_report(path: Path) -> bool:
+    """Tell whether a file is the report of an earlier import, which the next one may replace."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return _REPORT_HEAD.match(file.read(100)) is not None
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

@@ -239,6 +239,8 @@ def test_a_report_never_goes_over_the_store_or_the_source(
         assert refusal(call, "import", "old_runs", "--report", place) == place
     assert not (workplace / "dynostore.db").exists()
     assert call("import", "old_runs", "--report", "old_runs/new.json").code in (0, 3)
+    assert call("import", "old_runs", "--report", "old_runs/new.json").code in (0, 3)  # a report
+    Path("old_runs/new.json").write_text('{"ok": true}')
     assert refusal(call, "import", "old_runs", "--report", "old_runs/new.json")
     with Store.open("dynostore.db") as store:
         store.runs.create()  # now there is a log
