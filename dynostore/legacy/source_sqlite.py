@@ -374,7 +374,9 @@ def _expression(column: str, kind: str) -> str:
 
 
 def _no_parent(table: Table, column: str, parent: Table, key: str) -> str:
+    # The plus lets the column alone say what is equal, as it does when a key is bound to it:
+    # without it, 1 in a column of integers is '1' in one without a type, which no key finds.
     return (
-        f"NOT EXISTS (SELECT 1 FROM {quoted(parent.name)} AS p "
-        f"WHERE p.{quoted(key)} = {quoted(table.name)}.{quoted(column)})"
+        f"{quoted(column)} IS NULL OR {quoted(column)} NOT IN (SELECT +{quoted(key)} "
+        f"FROM {quoted(parent.name)} WHERE {quoted(key)} IS NOT NULL)"
     )

@@ -105,6 +105,21 @@ def test_adopted_and_orphaned_messages_are_kept_apart_and_flagged(haia: Any, tar
     ]
 
 
+def test_a_number_that_was_written_as_text_loses_no_message(haia: Any, target: Store) -> None:
+    schema = _schema_of(haia.path).replace("conversation_id INTEGER NOT NULL", "conversation_id")
+    assert schema != _schema_of(haia.path)
+    other = type(haia)(haia.path.with_name("other.db"), schema)
+    other.add("conversations", haia.talk(1))
+    other.add("messages", haia.message(1, 1), haia.message(2, "1"), haia.message(3, None))
+    report = import_from(other.path, target)
+    assert (report.records.created, report.exit_code) == (3, 0)
+    assert sorted(str(t.metadata) for t in talks_of(target) for _ in contents(target, t.id)) == [
+        "{'legacy_id': '1', 'recovered': 'orphaned'}",
+        "{'legacy_id': 1}",
+        "{'legacy_id': None, 'recovered': 'orphaned'}",
+    ]
+
+
 def test_orphans_that_are_adopted_later_stay_where_they_are(haia: Any, target: Store) -> None:
     haia.add("messages", haia.message(1, 3), haia.message(2, 3))
     import_from(haia.path, target)
