@@ -252,12 +252,30 @@ def _load(path: Path) -> Any:
     import yaml  # imported late: most opens have no configuration file
 
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        repeated = _repeated_key(yaml.compose(text, Loader=yaml.SafeLoader))
+        document = yaml.safe_load(text)
     except OSError as exc:
         raise ConfigError(f"{path}: {exc.strerror}") from exc
     except (yaml.YAMLError, ValueError) as exc:  # ValueError: not UTF-8, or 2020-99-99 for a date
         raise ConfigError(f"{path}: not YAML: {exc}") from exc
+    if repeated:
+        raise ConfigError(f"{path}: {repeated}: is there twice")
     return {} if document is None else document
+
+
+def _repeated_key(node: Any, levels: int = 3) -> str | None:
+    """Give a key that a mapping has twice, with those above it: YAML would take the last one."""
+    if getattr(node, "id", None) != "mapping" or not levels:
+        return None
+    seen: set[str] = set()
+    for key, value in node.value:
+        name = str(key.value)
+        below = _repeated_key(value, levels - 1)
+        if name in seen or below:
+            return f"{name}.{below}" if below else name
+        seen.add(name)
+    return None
 
 
 def _check_profile(path: Path, name: str, body: Any) -> None:
@@ -272,12 +290,9 @@ def _check_profile(path: Path, name: str, body: Any) -> None:
             raise ConfigError(f"{where}: {' or '.join(t.__name__ for t in types)} expected")
         if key == "synchronous" and value not in _SYNCHRONOUS:
             raise ConfigError(f"{where}: {value!r} is none of {', '.join(_SYNCHRONOUS)}")
-        if isinstance(value, int | float) and not 0 <= value <= _MAX_SETTING:
-            raise ConfigError(f"{where}: {value} is not between 0 and {_MAX_SETTING:,}")
-        if key == "pool_max" and value == 0:
-            raise ConfigError(f"{where}: at least 1 connection is needed")
-        if key == "keep_states" and value == 0:
-            raise ConfigError(f"{where}: at least 1 state is kept")
+        least = int(key in ("pool_max", "keep_states"))
+        if isinstance(value, int | float) and not least <= value <= _MAX_SETTING:
+            raise ConfigError(f"{where}: {value} is not between {least} and {_MAX_SETTING:,}")
     most = body.get("pool_max", Settings.pool_max)
     if body.get("pool_min", 0) > most:
         raise ConfigError(f"{path}: profiles.{name}.pool_min: is greater than pool_max, {most}")
