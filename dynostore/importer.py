@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import get_args
 
 from dynostore import errors
-from dynostore.importing.archive import archive_source, finish_interrupted, require_archive
+from dynostore.importing.archive import (
+    archive_source,
+    finish_interrupted,
+    require_archive,
+    was_archived,
+)
 from dynostore.importing.ledger import Ledger, opened_ledger
 from dynostore.importing.merge import Existing
 from dynostore.importing.notes import InvalidNotes
@@ -95,10 +100,13 @@ def import_from(
     try:
         found, readers = _find(source, store, kind)
     except errors.SourceNotFound:
-        if archive is not None and os.path.isdir(archive):
-            # All of it was moved there, and the program ended before it could say so.
-            return ImportReport(shown(os.path.realpath(source)), "", existing=existing)
-        raise
+        if archive is None or store is None or not was_archived(store, source, archive):
+            raise
+        # All of it was moved there, and the program ended before it could say so.
+        report = ImportReport(shown(os.path.realpath(source)), "", existing=existing)
+        said = "holds nothing that a reader knows; the archive has what was taken over before"
+        report.warnings.append(Remark(".", said))
+        return report
     directory = None if archive is None else require_archive(found, archive)
     report = ImportReport(
         found.shown,

@@ -91,6 +91,20 @@ def finish_interrupted(store: Store, archive: Path) -> None:
         journal.unlink()
 
 
+def was_archived(
+    store: Store, source: str | os.PathLike[str], directory: str | os.PathLike[str]
+) -> bool:
+    """Tell whether the store names copies in this archive, for a source that holds no records.
+
+    A directory of which all was moved is still there, with what is of no record; a file is not.
+    """
+    root, archive = os.path.realpath(source), os.path.realpath(directory)
+    if os.path.isfile(root):
+        return False
+    copy = archive if os.path.isdir(root) else os.path.join(archive, os.path.basename(root))
+    return any(place == shown(copy) for _, place, _ in store.imports.sources())
+
+
 def archive_source(
     source: Source,
     kinds: list[str],

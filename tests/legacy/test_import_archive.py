@@ -146,6 +146,31 @@ def test_a_file_that_may_not_be_removed_is_named_and_the_others_move(
     assert (report.exit_code, report.archived, haia.path.exists()) == (0, 1, False)
 
 
+def test_what_no_reader_knows_was_not_archived(tree: Any, target: Store, tmp_path: Path) -> None:
+    archive, unknown = tmp_path / "archive", tmp_path / "unknown/notes.txt"
+    archive.mkdir()
+    unknown.parent.mkdir()
+    unknown.write_text("of no tool")
+    for source in (unknown, unknown.parent, tmp_path / "missing"):
+        with pytest.raises(errors.SourceNotFound, match="none of|one of|nothing to"):
+            import_from(source, target, archive=archive)
+    tree.add_a()
+    import_from(tree.root, target, archive=archive)
+    for source in (unknown, tmp_path / "missing"):  # nor where the archive has others
+        with pytest.raises(errors.SourceNotFound):
+            import_from(source, target, archive=archive)
+    again = import_from(tree.root, target, archive=archive)
+    assert (again.exit_code, again.records.found) == (0, 0)
+    assert "the archive has what was taken over before" in again.warnings[0].message
+
+
+def test_a_file_that_was_moved_may_be_given_again(haia: Any, target: Store, tmp_path: Path) -> None:
+    haia.add("conversations", haia.talk(1))
+    for archived in (1, 0):
+        report = import_from(haia.path, target, archive=tmp_path / "archive")
+        assert (report.exit_code, report.archived) == (0, archived)
+
+
 def test_a_dry_run_moves_nothing(tree: Any, target: Store, tmp_path: Path) -> None:
     tree.add_a()
     import_from(tree.root, target, archive=tmp_path / "archive", dry_run=True)
