@@ -10,6 +10,8 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import peewee
+
 from dynostore import errors
 from dynostore.driver_errors import translated
 
@@ -32,11 +34,46 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_after_fork)
 
 
+class OfOneProcess:
+    """A transaction or savepoint, ahead of Peewee's, that a forked child cannot end."""
+
+    db: Any  # Peewee's
+    _forks: int
+
+    def __enter__(self) -> Any:
+        self._forks = self.db.forks
+        return super().__enter__()  # type: ignore[misc]  # Peewee's, behind in the MRO
+
+    def __exit__(self, kind: type[BaseException] | None, exc: Any, traceback: Any) -> None:
+        """End it, where it was begun; in a forked child leave it to the parent.
+
+        :raises WrongProcess: this is the child, and no error of its own led it here.
+        """
+        if self._forks == self.db.forks:
+            super().__exit__(kind, exc, traceback)  # type: ignore[misc]  # Peewee's
+        elif kind is None:
+            raise errors.WrongProcess(
+                f"{self.db.shown}: a transaction cannot be ended by a forked child: it belongs to "
+                "the process that began it",
+                hint="end the child inside the block with os._exit(), or fork outside of it; what "
+                "the child wrote inside was no part of the transaction",
+            )
+
+
+class Transaction(OfOneProcess, peewee._transaction):
+    """Peewee's transaction, for the process that began it."""
+
+
+class Savepoint(OfOneProcess, peewee._savepoint):
+    """Peewee's savepoint, for the process that began it."""
+
+
 class CommonDatabase:
     """What all kinds share: logging without values, and refusal after the end."""
 
     shown: str
     read_only: bool
+    forks = 0  # how often this process became a forked child
     reading: Any  # each kind holds its connection in its own way
     atomic: Any  # Peewee's
     execute_sql: Any

@@ -271,6 +271,12 @@ class StoreClosed(DynostoreError, ValueError):
     code = "store_closed"
 
 
+class WrongProcess(DynostoreError, RuntimeError):
+    """A forked child left a transaction of its parent's, which the parent alone can end."""
+
+    code = "wrong_process"
+
+
 class StoreLocked(DynostoreError, TimeoutError):
     """Another process held the lock for longer than the timeout."""
 

@@ -12,7 +12,7 @@ import peewee
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 
 from dynostore import config, errors
-from dynostore.connections import CommonDatabase, databases, inherited
+from dynostore.connections import CommonDatabase, Savepoint, Transaction, databases, inherited
 from dynostore.driver_errors import connection_failure, undone
 
 POSTGRES_TYPES = {
@@ -137,6 +137,14 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
                 if depth == 0 and not self.in_transaction():
                     self.close()
 
+    def transaction(self, *args: Any, **kwargs: Any) -> Transaction:
+        """Give a transaction that only this process can end."""
+        return Transaction(self, *args, **kwargs)
+
+    def savepoint(self) -> Savepoint:
+        """Give a savepoint of the open transaction, which only this process can end."""
+        return Savepoint(self)
+
     def commit(self) -> None:
         """Commit, or say that an error inside has undone the transaction already."""
         connection = self._state.conn
@@ -146,6 +154,7 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
 
     def forget_inherited(self) -> None:
         """Start anew in a forked child, leaving the parent's sessions alone."""
+        self.forks += 1
         inherited.extend([self._state.conn, self._connections, self._in_use])
         self._lock = threading.Lock()
         self._pool_lock = threading.RLock()

@@ -17,7 +17,13 @@ from typing import Any
 import peewee
 
 from dynostore import config, errors
-from dynostore.connections import CommonDatabase, databases, inherited
+from dynostore.connections import (
+    CommonDatabase,
+    Savepoint,
+    Transaction,
+    databases,
+    inherited,
+)
 from dynostore.sqlite_rights import sqlite_target, unwritable_part
 
 APPLICATION_ID = 0x64796E6F
@@ -96,7 +102,7 @@ class _ThreadGuard:
             self._connection.close()
 
 
-class SqliteSavepoint(peewee._savepoint):
+class SqliteSavepoint(Savepoint):
     """A savepoint that knows that SQLite may have rolled back the whole transaction by itself.
 
     It does so on a full disk and on I/O errors; rolling back once more would hide the reason, and
@@ -233,6 +239,10 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
         self._log_query(sql, None)
         self._state.conn.executemany(sql, rows)
 
+    def transaction(self, *args: Any, **kwargs: Any) -> Transaction:
+        """Give a transaction that only this process can end."""
+        return Transaction(self, *args, **kwargs)
+
     def _target(self) -> str:
         return sqlite_target(self.path, read_only=self.read_only)
 
@@ -283,6 +293,7 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
 
     def forget_inherited(self) -> None:
         """Start anew in a forked child, leaving the parent's connections alone."""
+        self.forks += 1
         inherited.extend([self._open, getattr(self._state, "guard", None)])
         self._own_use = _OwnUse()
         self._open = {}

@@ -19,6 +19,7 @@ pytestmark = [
 BEFORE = """
 import os, sys, threading
 
+from dynostore.errors import WrongProcess
 from dynostore.store import Store
 
 store = Store.open(sys.argv[1])
@@ -90,6 +91,38 @@ store.runs.create(run_id="parent inside too")
 transaction.__exit__(None, None, None)
 """,
         4,
+    ),
+    "a child leaves its parent's transaction": (
+        """
+pid = None
+try:
+    with store.transaction():
+        store.runs.create(run_id="parent inside")
+        with store.transaction():
+            pid = os.fork()
+            if pid:
+                assert os.waitpid(pid, 0)[1] == 0
+except WrongProcess as error:
+    assert pid == 0 and "belongs to the process that began it" in str(error), error
+    assert store.runs.count() == 1  # still of use
+    os._exit(0)
+if pid == 0:
+    os._exit(1)
+""",
+        3,
+    ),
+    "a child ends by an error of its own inside its parent's transaction": (
+        """
+try:
+    with store.transaction():
+        store.runs.create(run_id="parent inside")
+        if os.fork() == 0:
+            sys.exit(7)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+except SystemExit as left:
+    os._exit(left.code)
+""",
+        3,
     ),
     "another thread is in the middle of a verb": (
         """
