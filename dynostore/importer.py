@@ -82,7 +82,8 @@ def import_from(
     :raises SourceNotFound: nothing is there, or nothing that a reader knows.
     :raises ConfigError: an unknown kind or way, or the source is the store itself.
     :raises StoreCorrupt: it is one file, a database that is damaged, and no kind is given.
-    :raises StoreUnwritable: the archive cannot be written.
+    :raises StoreUnwritable: the archive's directory cannot be made or written to, as far as that is
+        known before anything is read; what is found out later is in the report.
     :raises DynostoreError: the store failed; the batches before are in it.
     """
     if existing not in get_args(Existing):
@@ -93,14 +94,12 @@ def import_from(
         raise errors.ConfigError("an import needs a store; only a dry run does without one")
     started_s = time.monotonic()
     options = options or ReadOptions()
-    if dry_run:
-        archive = None
-    if archive is not None and store is not None:
+    if archive is not None and store is not None and not dry_run:
         finish_interrupted(store, Path(os.path.realpath(archive)))
     try:
         found, readers = _find(source, store, kind)
     except errors.SourceNotFound:
-        if archive is None or store is None or not was_archived(store, source, archive):
+        if archive is None or store is None or dry_run or not was_archived(store, source, archive):
             raise
         # All of it was moved there, and the program ended before it could say so.
         report = ImportReport(shown(os.path.realpath(source)), "", existing=existing)
@@ -120,7 +119,7 @@ def import_from(
         run = _Import(found, readers, store, report, ledger, existing)
         with found.hiding():
             run.run(options, progress)
-    if directory is not None and store is not None:
+    if directory is not None and store is not None and not dry_run:
         archive_source(found, [*report.kinds], store, directory, options, report)
     report.seconds = time.monotonic() - started_s
     return report

@@ -18,6 +18,7 @@ from dynostore.cli._session import Command, Session
 from dynostore.cli._tables import Column, as_text, print_table
 from dynostore.errors import StoreNotFound
 from dynostore.importer import import_from
+from dynostore.importing.archive import require_archive
 from dynostore.importing.merge import Existing
 from dynostore.importing.report import ImportReport
 from dynostore.importing.source import Source, find_source
@@ -93,6 +94,8 @@ def import_(
         raise click.UsageError("--skip-existing and --update exclude each other")
     existing: Existing = "skip" if skip_existing else "update" if update else "merge"
     found = find_source(source)  # before a store is made for what is not there
+    if archive:
+        require_archive(found, archive)
     if report:
         _refuse_report(session, report, found)
     with _opened(session, dry_run) as store, progress(session) as show:

@@ -55,9 +55,10 @@ class _Left(Exception):
 
 
 def require_archive(source: Source, directory: str | os.PathLike[str]) -> Path:
-    """Give the archive's directory, if what is imported can be moved there.
+    """Give the archive's directory, if what is imported can be moved there; it is not made yet.
 
     :raises ConfigError: a server, or a directory that is in the source or has it below.
+    :raises StoreUnwritable: it cannot be made or written to, as far as the rights tell.
     """
     archive = Path(os.path.realpath(directory))
     if source.is_url:
@@ -65,7 +66,29 @@ def require_archive(source: Source, directory: str | os.PathLike[str]) -> Path:
     root = Path(source.root)
     if archive == root or archive.is_relative_to(root) or root.is_relative_to(archive):
         raise errors.ConfigError(f"{shown(str(archive))}: the archive must lie beside the source")
+    _require_writable(archive)
     return archive
+
+
+def _require_writable(archive: Path) -> None:
+    places = (place for place in (archive, *archive.parents) if os.path.lexists(place))
+    there = next(places, Path(archive.anchor))
+    if not os.path.isdir(there):
+        reason = "is a file" if os.path.isfile(there) else "is no directory"
+    elif not _may_be_written_to(there):
+        reason = "the directory may not be written to"
+    else:
+        return
+    raise errors.StoreUnwritable(
+        f"{shown(str(there))}: {reason}; the archive {shown(str(archive))} cannot be "
+        f"{'written' if there == archive else 'made'}",
+        hint="choose another place with --archive DIR",
+    )
+
+
+def _may_be_written_to(directory: str | os.PathLike[str]) -> bool:
+    ids = os.access in os.supports_effective_ids
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=ids)
 
 
 def finish_interrupted(store: Store, archive: Path) -> None:
@@ -77,14 +100,14 @@ def finish_interrupted(store: Store, archive: Path) -> None:
     :raises StoreUnwritable: the archive cannot be changed.
     """
     journal = archive / JOURNAL
-    try:
-        unit = _Unit.from_json(json.loads(journal.read_text("utf-8")))
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError):  # cut off: nothing had been noted in the store yet
-        journal.unlink()
-        return
     with _explained(archive):
+        try:
+            unit = _Unit.from_json(json.loads(journal.read_text("utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except (ValueError, KeyError, TypeError):  # cut off: the store had not been told yet
+            journal.unlink()
+            return
         if unit.is_noted(store):
             with contextlib.suppress(_Left):
                 unit.remove_originals()
@@ -116,8 +139,9 @@ def archive_source(
     """Move each file of which all that it holds is in the store, to its place in the same tree.
 
     :param archive: as :func:`require_archive` gave it; made where it is not there.
-    :param report: is told what was moved, and what was not and why.
-    :raises StoreUnwritable: the archive cannot be written; what was moved is moved.
+    :param report: is told what was moved, and what was not and why: also where the archive cannot
+        be written.
+    :raises DynostoreError: the store failed; what was moved is moved.
     """
     movables = _Movables(source)
     try:
@@ -130,14 +154,12 @@ def archive_source(
                         movables.add(item, _reason(differences))
                     else:
                         movables.add(item, None)
-        with _explained(archive):
-            archive.mkdir(parents=True, exist_ok=True)
-            for unit in movables.units(archive):
-                try:
-                    unit.move(store, archive)
-                    report.archived += len(unit.files)
-                except _Left as exc:
-                    report.not_archived.append(Remark(unit.path, str(exc)))
+        for unit in movables.units(archive):
+            try:
+                unit.move(store, archive)
+                report.archived += len(unit.files)
+            except _Left as exc:
+                report.not_archived.append(Remark(unit.path, str(exc)))
         for path, reason in movables.held():
             report.not_archived.append(Remark(path, reason))
         _remove_empty(Path(source.root))
@@ -244,31 +266,45 @@ class _Unit:
         return cls(files=files, records=records, **value)
 
     def move(self, store: Store, archive: Path) -> None:
+        """Move them, and let the store follow.
+
+        :raises _Left: they stay where they are, or the store names the copies of what stays.
+        :raises DynostoreError: the store failed; a journal says what was begun.
+        """
         self._require_removable()
-        for file in self.files:
-            try:
-                file.copy_and_verify()
-            except OSError as exc:
-                place = shown(str(exc.filename or file.path))
-                raise _Left(f"{place}: {exc.strerror or exc}") from exc
         journal = archive / JOURNAL
-        _write_durably(journal, json.dumps(self.to_json()))
+        with self._or_left(archive):
+            archive.mkdir(parents=True, exist_ok=True)
+            for file in self.files:
+                with self._or_left(file.path):
+                    file.copy_and_verify()
+            _write_durably(journal, json.dumps(self.to_json()))
         self._note(store)
         try:
             self.remove_originals()
         except _Left:  # whoever is interrupted here goes on by the journal
-            journal.unlink()
+            with contextlib.suppress(OSError):
+                journal.unlink()
             raise
-        journal.unlink()
+        with contextlib.suppress(OSError):  # one that stays is true: the next import removes it
+            journal.unlink()
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _or_left(place: str | os.PathLike[str]) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            named = shown(str(exc.filename or place))
+            raise _Left(f"{named}: {exc.strerror or exc}") from exc
 
     def _require_removable(self) -> None:
         """Leave alone, before anything is copied, what could not be removed in the end.
 
         :raises _Left: a directory may not be written to.
         """
-        ids = os.access in os.supports_effective_ids
         for directory in sorted({os.path.dirname(file.path) for file in self.files}):
-            if not os.access(directory, os.W_OK | os.X_OK, effective_ids=ids):
+            if not _may_be_written_to(directory):
                 raise _Left(f"{shown(directory)}: the directory may not be written to")
 
     def _note(self, store: Store) -> None:

@@ -217,6 +217,17 @@ def test_sources_are_shown_and_verified_and_moved_away(
     assert call("import", str(sound_runs), "--archive", "done").code == 0
 
 
+def test_an_archive_that_cannot_be_made_is_refused_before_a_store_is(
+    call: Callable[..., Any], sound_runs: Path, workplace: Path
+) -> None:
+    (workplace / "taken").write_text("")
+    done = call("--json", "import", str(sound_runs), "--archive", "taken/below")
+    assert (done.code, done.error["code"]) == (1, "unwritable")
+    assert "is a file" in done.error["message"]
+    assert "--archive" in done.error["hint"]
+    assert not (workplace / "dynostore.db").exists()
+
+
 def test_a_zone_that_there_is_not_is_a_usage_error(
     call: Callable[..., Any], old_runs: Path
 ) -> None:

@@ -98,6 +98,57 @@ def test_the_archive_lies_beside_the_source(tree: Any, target: Store, tmp_path: 
             import_from(tree.root, target, archive=archive)
 
 
+def test_an_archive_that_cannot_be_made_is_refused_before_the_work(
+    tree: Any, target: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.add_a()
+    (tmp_path / "file").write_text("in its way")
+    (tmp_path / "fixed").mkdir()
+    access = os.access
+    monkeypatch.setattr(
+        os,
+        "access",
+        lambda path, *more, **how: (
+            os.fspath(path) != str(tmp_path / "fixed") and access(path, *more, **how)
+        ),
+    )
+    for archive, is_dry in itertools.product(
+        ("file", "file/below/it", "fixed", "fixed/below/it"), (False, True)
+    ):
+        with pytest.raises(errors.StoreUnwritable, match=archive) as caught:
+            import_from(tree.root, target, archive=tmp_path / archive, dry_run=is_dry)
+        assert "--archive" in str(caught.value.hint)
+    assert target.runs.count() == 0
+    assert not list((tmp_path / "fixed").iterdir())
+
+
+def test_an_archive_that_cannot_be_written_is_in_the_report(
+    tree: Any, target: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in ("run_a", "run_b"):
+        tree.add_a(run)
+    before, replace, archive = files_below(tree.root), os.replace, tmp_path / "archive"
+
+    def refuse_journal(one: Any, other: Any) -> None:
+        if os.fspath(other).endswith(JOURNAL):
+            raise OSError(28, "No space left on device", str(other))
+        replace(one, other)
+
+    def refuse_archive(path: Path, *more: Any, **how: Any) -> None:
+        raise FileExistsError(17, "File exists", str(path))
+
+    for name, owner, refuse in (("replace", os, refuse_journal), ("mkdir", Path, refuse_archive)):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, refuse)
+            report = import_from(tree.root, target, archive=archive)
+        assert (report.exit_code, report.archived, target.runs.count()) == (3, 0, 2)
+        assert [remark.path for remark in report.not_archived] == ["runs/run_a", "runs/run_b"]
+        for remark in report.not_archived:
+            assert remark.message.startswith(str(archive))
+        assert files_below(tree.root) == before
+    assert import_from(tree.root, target, archive=archive).exit_code == 0
+
+
 def test_a_directory_that_may_not_be_written_to_is_named_and_the_others_move(
     tree: Any, target: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +203,7 @@ def test_what_no_reader_knows_was_not_archived(tree: Any, target: Store, tmp_pat
     unknown.parent.mkdir()
     unknown.write_text("of no tool")
     for source in (unknown, unknown.parent, tmp_path / "missing"):
-        with pytest.raises(errors.SourceNotFound, match="none of|one of|nothing to"):
+        with pytest.raises(errors.SourceNotFound, match=r"none of|one of|nothing to"):
             import_from(source, target, archive=archive)
     tree.add_a()
     import_from(tree.root, target, archive=archive)
