@@ -70,4 +70,5 @@ def _words(done: Round) -> str:
     sums = {kind: sum(getattr(t, kind) for t in done.report.tables) for kind in kinds}
     counted = ", ".join(f"{kind} {count:,}" for kind, count in sums.items() if count)
     names = ", ".join(table.name for table in done.report.tables)
-    return f"{counted or 'compared'} in {done.report.seconds:.2f} s ({names})"
+    end = "; stopped, the next sync does the rest" if done.stopped else ""
+    return f"{counted or 'compared'} in {done.report.seconds:.2f} s ({names}){end}"

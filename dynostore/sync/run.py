@@ -99,6 +99,15 @@ class SyncReport:
         }
 
 
+class Stopped(Exception):
+    """Raised by ``progress`` to end a sync behind its present batch; the next one does the rest.
+
+    :ivar report: what was done until then; set by :func:`sync`.
+    """
+
+    report: SyncReport | None = None
+
+
 def sync(
     store: Store,
     remote: str | config.Place,
@@ -147,6 +156,7 @@ def sync(
     started = time.perf_counter()
     file = require_file(store)
     file.require_writable()
+    reports: dict[str, TableReport] = {}
     with alone(file):
         described = tables_of(store)
         scope = select(described, tables, skip)
@@ -163,18 +173,25 @@ def sync(
                     adopt,
                     upgrade_server,
                 )
-                reports = _with_patience(local, place, plan)
+                _with_patience(local, place, plan, reports)
                 left_out = {name: local.waiting(name) for name in local.left_out()}
                 rest = [table for table in described.values() if table not in scope]
                 waiting = {table.name: local.waiting(table.name) for table in rest}
         except errors.DynostoreError as exc:
             local.note_error(exc.message)
             raise
+        except Stopped as exc:
+            exc.report = SyncReport(_in_order(reports, local), time.perf_counter() - started)
+            raise
         finally:
             local.close()
-    done = [reports[name] for name in local.tables if name in reports]
     not_asked_for = {name: rows for name, rows in waiting.items() if rows}
+    done = _in_order(reports, local)
     return SyncReport(done, time.perf_counter() - started, left_out, not_asked_for)
+
+
+def _in_order(reports: dict[str, TableReport], local: LocalFile) -> list[TableReport]:
+    return [reports[name] for name in local.tables if name in reports]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,9 +220,10 @@ class _Plan:
                 return
 
 
-def _with_patience(local: LocalFile, place: config.Place, plan: _Plan) -> dict[str, TableReport]:
+def _with_patience(
+    local: LocalFile, place: config.Place, plan: _Plan, reports: dict[str, TableReport]
+) -> None:
     """Sync, and begin again after what a second attempt may get past."""
-    reports: dict[str, TableReport] = {}
     for attempt in range(1, _ATTEMPTS + 1):
         server = Server(place, local.tables, plan.own)
         try:
@@ -214,7 +232,7 @@ def _with_patience(local: LocalFile, place: config.Place, plan: _Plan) -> dict[s
             server.connect()
             _meet(local, server, plan, reports)
             plan.carry_out(local, server, reports)
-            return reports
+            return
         except FileRebuilt:
             if attempt == _ATTEMPTS:
                 raise errors.StoreLocked(

@@ -23,7 +23,7 @@ from dynostore.fields import time_text, utc_now
 from dynostore.store import Store
 from dynostore.sync.local.changes import require_file
 from dynostore.sync.remote.session import Session
-from dynostore.sync.run import Direction, SyncReport, sync
+from dynostore.sync.run import Direction, Stopped, SyncReport, sync
 
 CHANNEL = "dynostore_sync"
 """The server notifies it of every number that its clock hands out; the payload is the number."""
@@ -39,12 +39,15 @@ class Round:
 
     :ivar report: None: it failed.
     :ivar again_in_s: the pause before the next attempt, where this one failed.
+    :ivar stopped: the watch was told to stop in the middle of it: the report says what was done
+        until then, and the next sync does the rest.
     """
 
     at: dt.datetime
     report: SyncReport | None
     error: errors.DynostoreError | None = None
     again_in_s: float | None = None
+    stopped: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Give all of it with stable keys."""
@@ -53,11 +56,8 @@ class Round:
             "report": None if self.report is None else self.report.to_json(),
             "error": self.error and {"code": self.error.code, "message": self.error.message},
             "again_in_s": self.again_in_s,
+            "stopped": self.stopped,
         }
-
-
-class _Stopped(Exception):
-    """The watch was told to stop in the middle of a sync."""
 
 
 def watch(
@@ -75,7 +75,7 @@ def watch(
     What is lost on the way is tried again, after a pause that doubles with each failure up to a
     minute. A sync that is under way when ``stop`` is set ends behind its present batch.
 
-    :param tell: called after each sync, with what it did.
+    :param tell: called after each sync, with what it did; also after one that was stopped.
     :param interval_s: the longest time between two syncs.
     :param options: what :func:`dynostore.sync.sync` takes besides.
     :raises DynostoreError: what no second attempt gets past.
@@ -96,7 +96,8 @@ def watch(
                 report = sync(
                     store, place, direction=direction, progress=_stopping(stop), **options
                 )
-            except _Stopped:
+            except Stopped as exc:
+                tell(Round(began, exc.report, stopped=True))
                 return
             except _TRY_AGAIN as exc:
                 failures += 1
@@ -114,7 +115,7 @@ def watch(
 def _stopping(stop: threading.Event) -> Callable[[str, int], None]:
     def check(*_: object) -> None:
         if stop.is_set():
-            raise _Stopped
+            raise Stopped
 
     return check
 

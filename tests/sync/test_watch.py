@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
+import psycopg2
 import pytest
 
 from dynostore import errors
@@ -178,6 +181,32 @@ def test_a_signal_ends_the_command_behind_its_batch(
     assert node.identity()[4] == 0
     node.sync()
     check.all(node)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_a_sync_that_a_signal_stops_has_its_line(
+    node: Any, remote: Any, options: list[str]
+) -> None:
+    node.fill(["a", "b"])
+    with closing(psycopg2.connect(remote.url)) as other, other.cursor() as holding:
+        holding.execute("LOCK TABLE run_files IN SHARE MODE")
+        with _command(node, *options, "sync", "--watch") as process:
+            deadline = time.monotonic() + PATIENCE_S
+            while not remote.sql("SELECT 1 FROM pg_locks WHERE NOT granted"):
+                assert time.monotonic() < deadline
+            process.terminate()
+            other.rollback()
+            out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, err) == (0, "")
+    (line,) = out.splitlines()
+    if options:
+        told = json.loads(line)
+        assert (told["stopped"], told["error"], told["report"]["up_to_date"]) == (True, None, False)
+        assert sum(table["sent"] for table in told["report"]["tables"]) == 4
+    else:
+        done = r"  sent 4 in \d.* s \(runs, run_files\); stopped, the next sync does the rest$"
+        assert re.search(done, line), line
 
 
 def test_the_command_writes_a_line_for_each_sync(node: Any) -> None:
