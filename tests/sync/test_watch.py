@@ -203,9 +203,10 @@ def test_a_sync_that_a_signal_stops_has_its_line(
     if options:
         told = json.loads(line)
         assert (told["stopped"], told["error"], told["report"]["up_to_date"]) == (True, None, False)
-        assert sum(table["sent"] for table in told["report"]["tables"]) == 4
+        # The first batch is acknowledged while the second one goes, which need not be.
+        assert sum(table["sent"] for table in told["report"]["tables"]) in (2, 4)
     else:
-        done = r"  sent 4 in \d.* s \(runs, run_files\); stopped, the next sync does the rest$"
+        done = r"  sent [24] in \d.* s \(runs.*\); stopped, the next sync does the rest$"
         assert re.search(done, line), line
 
 
