@@ -18,11 +18,18 @@ from typing import BinaryIO
 from dynostore import __version__, compat, errors
 from dynostore.database import SqliteFile
 from dynostore.exporting.cells import csv_line, header_cells, row_cells
-from dynostore.exporting.folders import FORMS, copy_file, folder_store, put_rows, tables_of
+from dynostore.exporting.folders import (
+    DERIVED,
+    FORMS,
+    copy_file,
+    folder_store,
+    put_rows,
+    tables_of,
+)
 from dynostore.exporting.places import whole_directory, whole_file, whole_stream
 from dynostore.exporting.rows import Row, Selection, read_rows
 from dynostore.fields import JsonField, json_text, time_text, utc_now
-from dynostore.in_use import refuse_itself
+from dynostore.in_use import refuse_database_in_use, refuse_itself
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.jsonl import end_line, header_line
 from dynostore.migrator import step_names
@@ -104,8 +111,8 @@ def export_to(
         they lie; one that is gone or has changed since is left out and named.
     :param progress: called with how many rows are written, the total unknown.
     :raises AlreadyExists: something is at the path, and ``replace`` is off.
-    :raises StoreUnwritable: the place cannot be written or is the store itself, or the disk is
-        full; nothing was changed there.
+    :raises StoreUnwritable: the place cannot be written, or the disk is full, or a file would go
+        over the store itself or a database in use; nothing was changed there.
     :raises NotHeld: the store is in an older tool's form.
     :raises ConfigError: no such form or table; several tables of CSV for a stream; a stream, or
         chosen tables, for an older tool's directory, or one that is another tool's.
@@ -113,12 +120,12 @@ def export_to(
     if form not in FORMATS:
         raise errors.ConfigError(f"form: {form!r} is none of {', '.join(FORMATS)}")
     compat.require_database(store.place, "exports")
-    if isinstance(output, str | os.PathLike) and isinstance(store.database, SqliteFile):
-        refuse_itself(Path(output), store.database.path)
     shown = os.fspath(output) if isinstance(output, str | os.PathLike) else STDOUT
     own = [str(model._meta.table_name) for model in store.own.models]
     report = ExportReport(form, shown, own_tables=own)
     export = _Export(store, selection or Selection(), report, progress)
+    if isinstance(output, str | os.PathLike):
+        export.refuse_in_use(Path(output))
     if form == "csv":
         export.write_csv(output, replace=replace, raw=raw)
     elif form in FORMS:
@@ -142,6 +149,15 @@ class _Export:
         self._selection = selection
         self.report = report
         self._progress = progress
+
+    def refuse_in_use(self, path: Path) -> None:
+        """Refuse to write a file over the store or a database that somebody has open.
+
+        :raises StoreUnwritable: it would.
+        """
+        if isinstance(self._db, SqliteFile):
+            refuse_itself(path, self._db.path)
+        refuse_database_in_use(path)
 
     def write_jsonl(self, output: Output, *, replace: bool) -> None:
         """Write header, rows and end as lines of JSON."""
@@ -171,10 +187,12 @@ class _Export:
             with _opened(output, replace) as file, self._db.snapshot():
                 self._write_table(file, chosen[0], raw)
             return
+        names = {model: f"{model._meta.table_name}.csv" for model in chosen}
+        for name in names.values():
+            self.refuse_in_use(Path(output) / name)
         with whole_directory(Path(output), replace=replace) as directory, self._db.snapshot():
-            for model in chosen:
-                path = directory / f"{model._meta.table_name}.csv"
-                with whole_file(path, replace=False) as file:
+            for model, name in names.items():
+                with whole_file(directory / name, replace=False) as file:
                     self._write_table(file, model, raw)
 
     def write_folder(self, output: Output, form: str, *, replace: bool, with_files: bool) -> None:
@@ -188,6 +206,8 @@ class _Export:
             raise errors.ConfigError(f"tables: {form} holds {', '.join(tables_of(form))}, always")
         selection = dataclasses.replace(self._selection, tables=tables_of(form))
         chosen = selection.models(with_parents=False)
+        for name in DERIVED[form]:
+            self.refuse_in_use(Path(output) / name)
         opened = folder_store(Path(output), form, replace=replace)
         with opened as (there, place), self._db.snapshot():
             for model in chosen:
@@ -203,7 +223,7 @@ class _Export:
     def _copy_files(self, rows: Sequence[Row], place: Path) -> None:
         for row in rows:
             try:
-                self.report.files += copy_file(row, place)
+                self.report.files += copy_file(row, place, self.refuse_in_use)
             except Unreadable as exc:
                 self.report.leave_out(f"file {row['filename']!r} of run {row['run_id']!r}: {exc}")
 

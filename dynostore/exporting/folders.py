@@ -21,6 +21,9 @@ from dynostore.store import Store
 FORMS: dict[str, tuple[str, ...]] = {"runs": ("runs",), "taskforce": ("sessions", "todos")}
 """What an older tool's directory can be, and the families that it holds, parents first."""
 
+DERIVED = {"runs": ("index.json",), "taskforce": ()}
+"""Files of theirs that are made anew whatever they held; others are read before."""
+
 _CHUNK_BYTES = 1024 * 1024
 _WRITTEN_ANEW = "run_state.json"
 # What a directory of Taskforce is known by before anything is in it.
@@ -91,13 +94,15 @@ def put_rows(
     return len(records) - len(refused)
 
 
-def copy_file(row: Row, directory: Path) -> bool:
+def copy_file(row: Row, directory: Path, refuse: Callable[[Path], None]) -> bool:
     """Copy a run's file from where the store says that it lies into the run's directory.
 
     :param row: of ``run_files``.
     :param directory: of all runs.
+    :param refuse: raises StoreUnwritable for a place that must not be written over.
     :return: False for the file that is written anew.
-    :raises Unreadable: it is not there any more, or not the one that was recorded.
+    :raises Unreadable: it is not there any more, or not the one that was recorded, or its place is
+        refused.
     """
     origin, filename = row["storage_path"], row["filename"]
     if filename == _WRITTEN_ANEW:
@@ -109,6 +114,10 @@ def copy_file(row: Row, directory: Path) -> bool:
         with open(origin, "rb") as source:
             if place.exists() and place.samefile(origin):
                 return True
+            try:
+                refuse(place)
+            except errors.StoreUnwritable as exc:
+                raise Unreadable(str(exc)) from exc
             place.parent.mkdir(parents=True, exist_ok=True)
             _copy_checked(source, place, row["sha256"])
     except (OSError, ValueError) as exc:

@@ -374,6 +374,47 @@ def test_an_export_never_goes_over_the_store(call: Call, seeded: Store, suffix: 
     assert seeded.check() == []
 
 
+@pytest.mark.parametrize(("form", "name"), [("csv", "runs.csv"), ("runs", "index.json")])
+def test_no_file_of_a_directory_goes_over_the_store(
+    call: Call, seeded: Store, form: str, name: str
+) -> None:
+    Path("out").mkdir()
+    place = Path("out") / name
+    seeded.close()
+    os.rename("dynostore.db", place)
+    before = place.read_bytes()
+    done = call("--json", "--db", str(place), "export", "--format", form, "-o", "out", "--yes")
+    assert (done.code, done.error["code"]) == (1, "unwritable")
+    assert done.error["message"] == f"{place}: is the store itself"
+    assert place.read_bytes() == before
+    assert [path.name for path in Path("out").iterdir() if path.suffix != ".lock"] == [name]
+    if form == "csv":
+        done = call(
+            "--db",
+            str(place),
+            "export",
+            "--format",
+            form,
+            "-o",
+            "out",
+            "--tables",
+            "tasks",
+            "--yes",
+        )
+        assert (done.code, place.read_bytes()) == (0, before)
+
+
+def test_no_file_of_a_directory_goes_over_a_database_in_use(call: Call, seeded: Store) -> None:
+    place = Path("out/tasks.csv")
+    place.parent.mkdir()
+    with Store.open(place) as other:
+        other.runs.create(source="dyno")
+        done = call("--json", "export", "--format", "csv", "-o", "out", "--yes")
+        assert (done.code, done.error["code"]) == (1, "unwritable")
+        assert "is a database in use" in done.error["message"]
+        assert (other.runs.count(), other.check()) == (1, [])
+
+
 def test_a_pipe_without_a_path_of_its_own_can_be_written(seeded: Store) -> None:
     words = [sys.executable, "-m", "dynostore", "-q", "export", "-o", "/dev/stdout", "--yes"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)

@@ -141,6 +141,22 @@ def test_a_file_that_is_gone_or_has_changed_is_left_out_and_named(
     assert not [name for name in kept if name.endswith(".tmp")]
 
 
+def test_no_file_that_is_copied_goes_over_the_store(workplace: Path, call: Call) -> None:
+    Path("old").mkdir()
+    Path("old/VE.csv").write_text("1\n")
+    place = Path("runs/run_a/output/VE.csv")
+    place.parent.mkdir(parents=True)
+    with Store.open(place) as store:
+        store.runs.create(run_id="run_a", source="dyno")
+        origin = os.path.abspath("old/VE.csv")
+        store.runs.add_files("run_a", [{"filename": "output/VE.csv", "storage_path": origin}])
+    words = ("--format", "runs", "-o", "runs", "--with-files", "--yes")
+    done = call("--db", str(place), "export", *words)
+    assert done.code == 3
+    assert "VE.csv: is the store itself" in done.err
+    assert place.read_bytes().startswith(b"SQLite format 3")
+
+
 def test_a_directory_in_use_keeps_what_is_not_replaced(call: Call, seeded: Store) -> None:
     with Store.open("dir:runs") as older:
         older.runs.create(run_id="its-own", source="jetstream")
