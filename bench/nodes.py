@@ -16,7 +16,7 @@ from bench.run_files import fill, fill_quickly, run_files
 from bench.server import Server
 
 if TYPE_CHECKING:
-    from dynostore.sync.push.batches import Limits
+    from dynostore.sync.exchange import Limits
 
 _RUNS_EACH = 10
 
@@ -86,7 +86,7 @@ def growing(
 
     :param cells: rows of a batch, and rows that each node pushes.
     """
-    from dynostore.sync.push.batches import Limits
+    from dynostore.sync.exchange import Limits
 
     figures, ready = [], _set_up(directory, server)
     for batch_rows, rows in cells:

@@ -26,7 +26,7 @@ def pull_into_an_empty_file(
     """
     from dynostore import Store
     from dynostore.sync import sync
-    from dynostore.sync.push.batches import Limits
+    from dynostore.sync.exchange import Limits
 
     full, empty, url = directory / "full.db", directory / "empty.db", server.database()
     fill(full, rows)

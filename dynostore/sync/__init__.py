@@ -1,10 +1,11 @@
 """The local file and the shared Postgres: the steps of the protocol that docs/sync.md explains.
 
 Below ``run`` (a whole sync) and ``watch`` (again and again) stand the file (``local``), the server
-(``remote``), the two ways (``push``, ``pull``) and what both need: ``tables`` and ``wire`` (columns
-and values), ``read_ahead``. Before them comes the ``fence`` (are we still who we were), with
-``reconcile``; beside them ``verify`` (compares both sides), ``review`` (conflicts and rejects, for
-people), ``status``, ``fork`` and ``purge``. A new verb is a module here, which the command imports.
+(``remote``), the two ways (``push``, ``pull``) and what these share: the ``exchange`` (both sides
+and the figures), ``tables`` and ``wire`` (columns and values), ``read_ahead``. Before them comes
+the ``fence`` (are we still who we were), with ``reconcile``; beside them ``verify`` (compares both
+sides), ``review`` (conflicts and rejects, for people), ``status``, ``fork`` and ``purge``. A new
+verb is a module here, which the command imports.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dynostore.sync.exchange import Limits as Limits
     from dynostore.sync.review.conflicts import Conflict as Conflict
     from dynostore.sync.review.conflicts import get_conflict as get_conflict
     from dynostore.sync.review.conflicts import list_conflicts as list_conflicts
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Conflict",
+    "Limits",
     "RejectedRow",
     "Resolutions",
     "SyncReport",
@@ -51,6 +54,7 @@ __all__ = [
 
 _HOMES = {
     "Conflict": "review.conflicts",
+    "Limits": "exchange",
     "RejectedRow": "review.rejects",
     "Resolutions": "review.resolve",
     "SyncReport": "run",

@@ -10,10 +10,10 @@ import logging
 import uuid
 
 from dynostore.errors import IdentityMismatch
+from dynostore.sync.exchange import Reports
 from dynostore.sync.local.changes import LocalFile
 from dynostore.sync.local.journal import Node, Pending, new_token
 from dynostore.sync.push.acknowledge import acknowledge_after_crash
-from dynostore.sync.push.push import TableReport
 from dynostore.sync.reconcile import reconcile
 from dynostore.sync.remote.server import Server
 from dynostore.sync.remote.survey import ServerIdentity
@@ -22,7 +22,7 @@ _log = logging.getLogger("dynostore.sync")
 
 
 def pass_fence(
-    local: LocalFile, server: Server, identity: ServerIdentity, reports: dict[str, TableReport]
+    local: LocalFile, server: Server, identity: ServerIdentity, reports: Reports
 ) -> None:
     """Find out what happened since the last sync, and set both sides to rights.
 
@@ -40,9 +40,7 @@ def pass_fence(
         identity = server.identity()
 
 
-def _pass(
-    local: LocalFile, server: Server, identity: ServerIdentity, reports: dict[str, TableReport]
-) -> bool:
+def _pass(local: LocalFile, server: Server, identity: ServerIdentity, reports: Reports) -> bool:
     """Take one case of the table; give False when another look is needed."""
     node, pending = local.journal.node(), local.journal.pending()
     known, theirs = server.lock_node(node.node_id, shut_out=bool(pending))
@@ -96,7 +94,7 @@ def _finish(
     server: Server,
     node: Node,
     pending: list[Pending],
-    reports: dict[str, TableReport],
+    reports: Reports,
 ) -> bool:
     """The server has batches that were not acknowledged: write down what it made of them."""
     for batch in pending:
@@ -106,7 +104,7 @@ def _finish(
             continue
         outcome = acknowledge_after_crash(local, server, node.node_id, batch)
         if batch.table:
-            reports.setdefault(batch.table, TableReport(batch.table)).add(outcome)
+            reports[batch.table].add(outcome)
         with local.writing() as writer:
             local.forget_done(writer, batch, itself=True)
     return False
@@ -161,7 +159,7 @@ def _file_is_a_copy(
     server: Server,
     node: Node,
     pending: list[Pending],
-    reports: dict[str, TableReport],
+    reports: Reports,
 ) -> bool:
     """The server is ahead of a token that it once gave me: I am a copy, or an old backup.
 

@@ -10,6 +10,7 @@ from dynostore import config
 from dynostore.database import require_psycopg2
 from dynostore.driver_errors import translated
 from dynostore.store import Store
+from dynostore.sync.exchange import Reports
 from dynostore.sync.fence import become_another, pass_fence
 from dynostore.sync.local.alone import alone
 from dynostore.sync.local.capture import install, log_whole_table
@@ -43,7 +44,7 @@ def fork(store: Store, remote: str | config.Place) -> str:
                 server.connect()
                 identity = Setup(server).ensure(local.journal.node().server_id)
                 # Under the old name first: what died on its way is found there.
-                pass_fence(local, server, identity, {})
+                pass_fence(local, server, identity, Reports())
                 become_another(local, server, local.journal.node())
             return local.journal.node().node_id
         finally:

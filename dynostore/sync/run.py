@@ -20,14 +20,14 @@ from dynostore.driver_errors import (
 )
 from dynostore.own_models import OwnModels
 from dynostore.store import Store
+from dynostore.sync.exchange import Exchange, Limits, Progress, Reports, TableReport
 from dynostore.sync.fence import pass_fence
 from dynostore.sync.fork import forget_server
 from dynostore.sync.local.alone import alone
 from dynostore.sync.local.capture import install
 from dynostore.sync.local.changes import FileRebuilt, LocalFile, require_file
 from dynostore.sync.pull.pull import Pull
-from dynostore.sync.push.batches import Limits
-from dynostore.sync.push.push import Progress, Push, TableReport
+from dynostore.sync.push.push import Push
 from dynostore.sync.reconcile import reconcile
 from dynostore.sync.remote.server import Server
 from dynostore.sync.remote.setup import Setup
@@ -156,7 +156,7 @@ def sync(
     started = time.perf_counter()
     file = require_file(store)
     file.require_writable()
-    reports: dict[str, TableReport] = {}
+    reports = Reports()
     with alone(file):
         described = tables_of(store)
         scope = select(described, tables, skip)
@@ -190,7 +190,7 @@ def sync(
     return SyncReport(done, time.perf_counter() - started, left_out, not_asked_for)
 
 
-def _in_order(reports: dict[str, TableReport], local: LocalFile) -> list[TableReport]:
+def _in_order(reports: Reports, local: LocalFile) -> list[TableReport]:
     return [reports[name] for name in local.tables if name in reports]
 
 
@@ -207,22 +207,21 @@ class _Plan:
     adopt: bool
     upgrade_server: bool
 
-    def carry_out(self, local: LocalFile, server: Server, reports: dict[str, TableReport]) -> None:
+    def carry_out(self, local: LocalFile, server: Server, reports: Reports) -> None:
         """Push and pull. What a pull had to leave to the server is pushed, and pulled once more."""
+        exchange = Exchange(local, server, self.scope, self.limits, reports, self.progress)
         for _ in range(_ROUNDS):
             if self.direction != "pull" and local.something_waits(self.scope):
-                Push(local, server, reports, self.limits, self.scope, self.progress).run()
+                Push(exchange).run()
             if self.direction == "push":
                 return
-            pull = Pull(local, server, reports, self.limits, self.scope, self.progress)
+            pull = Pull(exchange)
             pull.run()
             if not pull.logged or self.direction == "pull":
                 return
 
 
-def _with_patience(
-    local: LocalFile, place: config.Place, plan: _Plan, reports: dict[str, TableReport]
-) -> None:
+def _with_patience(local: LocalFile, place: config.Place, plan: _Plan, reports: Reports) -> None:
     """Sync, and begin again after what a second attempt may get past."""
     for attempt in range(1, _ATTEMPTS + 1):
         server = Server(place, local.tables, plan.own)
@@ -254,7 +253,7 @@ def _with_patience(
     raise AssertionError("unreachable")
 
 
-def _meet(local: LocalFile, server: Server, plan: _Plan, reports: dict[str, TableReport]) -> None:
+def _meet(local: LocalFile, server: Server, plan: _Plan, reports: Reports) -> None:
     """Make sure that this is the server, set it up, and find out what happened since last time."""
     try:
         identity = Setup(server).ensure(local.journal.node().server_id, upgrade=plan.upgrade_server)

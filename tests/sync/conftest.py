@@ -28,7 +28,7 @@ from dynostore import Store
 from dynostore.models import REPLICATED
 from dynostore.models.base import key_field
 from dynostore.sync import sync
-from dynostore.sync.push.batches import Limits
+from dynostore.sync.exchange import Limits
 
 KEYS = {model._meta.table_name: key_field(model).column_name for model in REPLICATED}
 TABLES = tuple(KEYS)

@@ -21,7 +21,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 
 from dynostore import Store
 from dynostore.sync import run
-from dynostore.sync.push.batches import Limits
+from dynostore.sync.exchange import Limits
 from dynostore.sync.remote.session import Session
 
 DIED = 99

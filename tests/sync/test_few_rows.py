@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from dynostore.sync.push.batches import Limits, Pace
+from dynostore.sync.exchange import Limits
+from dynostore.sync.push.batches import Pace
 from dynostore.sync.remote.session import Session
 
 

@@ -29,11 +29,11 @@ import pytest
 from dynostore import Store
 from dynostore.fields import JsonField, utc_now
 from dynostore.sync import fence, retry_rejects, sync
+from dynostore.sync.exchange import Limits
 from dynostore.sync.local.changes import LocalFile
 from dynostore.sync.pull.pull import Pull
 from dynostore.sync.purge import purge
 from dynostore.sync.push import push as pushing
-from dynostore.sync.push.batches import Limits
 from dynostore.sync.remote import few
 from dynostore.sync.remote.few import MAX_ROWS
 from dynostore.sync.remote.server import Server

@@ -25,7 +25,7 @@ from dynostore.models import Import, Record, Run
 from dynostore.models.base import key_field
 from dynostore.own_models import load
 from dynostore.sync import list_conflicts, list_rejects, resolve_all, sync, sync_status
-from dynostore.sync.push.batches import Limits
+from dynostore.sync.exchange import Limits
 from dynostore.sync.verify.run import verify
 
 pytestmark = pytest.mark.once

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dynostore import config
+from dynostore.sync.exchange import Limits
 from dynostore.sync.pull.arrivals import Batches
-from dynostore.sync.push.batches import Limits
 from dynostore.sync.remote.pieces import gathered
 from dynostore.sync.remote.session import Session
 from dynostore.sync.remote.stall import StallGuard

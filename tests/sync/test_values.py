@@ -168,7 +168,7 @@ def test_a_row_that_came_and_went_between_two_syncs_leaves_nothing(node: Any, ch
 
 
 def test_bytes_are_counted_too_when_a_batch_is_cut(node: Any, check: Any) -> None:
-    from dynostore.sync.push.batches import Limits
+    from dynostore.sync.exchange import Limits
 
     node.fill(["a"])
     node.sql(

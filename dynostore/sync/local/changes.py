@@ -12,10 +12,8 @@ from dynostore import errors
 from dynostore.config import Settings
 from dynostore.database import JOURNAL_SIZE_LIMIT_BYTES, MemoryDatabase, SqliteFile
 from dynostore.fields import time_text, utc_now
-from dynostore.migrator import step_names
 from dynostore.store import Store
 from dynostore.sync.local.journal import Journal, Pending
-from dynostore.sync.push.batches import Reject
 from dynostore.sync.tables import Table, literal, quoted
 
 HISTORY_KEPT = 100_000
@@ -262,49 +260,6 @@ class LocalFile:
         """Delete the log entries of a push that has sent everything before its marker."""
         names = ", ".join(map(literal, scope))
         writer.execute(f"DELETE FROM sync_log WHERE seq < ? AND tbl IN ({names})", (marker,))
-
-    def set_aside(
-        self,
-        writer: sqlite3.Connection,
-        table: str,
-        rejects: Sequence[Reject],
-        *,
-        origin: str = "file",
-    ) -> None:
-        """Keep rows that the other side cannot hold, with the reason, in the caller's transaction.
-
-        :param origin: ``file``: the server cannot hold the file's row, which counts as changed here
-            for as long as it is kept, and is tried again when it changes. ``server``: the file
-            cannot hold the server's.
-        """
-        writer.executemany(
-            "INSERT INTO sync_reject"
-            " (tbl, key, column_name, value, sqlstate, message, tries, at, origin, schema_version)"
-            f" VALUES (?, ?, ?, ?, ?, ?, 1, ?, {literal(origin)}, {literal(step_names()[-1])})"
-            " ON CONFLICT (tbl, key) DO UPDATE SET"
-            " column_name = excluded.column_name, value = excluded.value, origin = excluded.origin,"
-            " sqlstate = excluded.sqlstate, message = excluded.message,"
-            " tries = tries + 1, wish = NULL, schema_version = excluded.schema_version",
-            [
-                (table, r.key, r.column, r.value, r.sqlstate, r.message, time_text(utc_now()))
-                for r in rejects
-            ],
-        )
-
-    def set_aside_keys(self, table: Table, *, origin: str) -> list[str]:
-        """Give the keys of a table's rows that were set aside."""
-        rows = self.writer.execute(
-            "SELECT key FROM sync_reject WHERE tbl = ? AND origin = ? ORDER BY key",
-            (table.name, origin),
-        )
-        return [key for (key,) in rows]
-
-    def readmit(self, writer: sqlite3.Connection, table: str, keys: Sequence[str]) -> None:
-        """Forget that rows were set aside, since the server has them now."""
-        if writer.execute("SELECT 1 FROM sync_reject LIMIT 1").fetchone():
-            writer.executemany(
-                "DELETE FROM sync_reject WHERE tbl = ? AND key = ?", [(table, k) for k in keys]
-            )
 
     def set_bases(
         self, writer: sqlite3.Connection, rows: Sequence[tuple[str, str, int, int]]

@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dynostore.sync.exchange import Limits
 from dynostore.sync.pull.incoming import REVISION
-from dynostore.sync.push.batches import Limits
 from dynostore.sync.tables import Column, Table
 from dynostore.sync.wire import MISFIT, TIMES, server_expressions
 

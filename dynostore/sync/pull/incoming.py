@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dynostore.sync.local.changes import LocalFile
-from dynostore.sync.push.batches import Reject
+from dynostore.sync.local.set_aside import Reject, set_aside
 from dynostore.sync.remote.server import Server
 from dynostore.sync.remote.statements import NODE_NAME
 from dynostore.sync.tables import Table, quoted
@@ -228,7 +228,7 @@ class Incoming:
         ).fetchone()
         if known is None or known[0] is not None:
             reject = Reject(key, unfit.column, unfit.value, UNFIT, UNFIT_MESSAGE)
-            self._local.set_aside(self._writer, table.name, [reject], origin="server")
+            set_aside(self._writer, table.name, [reject], origin="server")
             self.unfit.append(table)
 
     def log(self, table: Table, key: str, op: str) -> None:

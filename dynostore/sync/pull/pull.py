@@ -14,8 +14,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from dynostore.sync.local.changes import DirtyKeys, LocalFile
+from dynostore.sync.exchange import Exchange
+from dynostore.sync.local.changes import DirtyKeys
 from dynostore.sync.local.journal import Pending
+from dynostore.sync.local.set_aside import (
+    MISSING_PARENT,
+    Reject,
+    keys_set_aside,
+    readmit,
+    set_aside,
+)
 from dynostore.sync.pull.arrivals import VALUES, Arrivals, Batches, orphans_among
 from dynostore.sync.pull.incoming import (
     UNFIT,
@@ -27,12 +35,8 @@ from dynostore.sync.pull.incoming import (
     held,
 )
 from dynostore.sync.pull.wishes import Dropping, something_is_wished
-from dynostore.sync.push.batches import Limits, Reject
-from dynostore.sync.push.push import Progress, TableReport
-from dynostore.sync.push.verdicts import MISSING_PARENT
 from dynostore.sync.read_ahead import ReadAhead
 from dynostore.sync.reconcile import reconcile
-from dynostore.sync.remote.server import Server
 from dynostore.sync.review.conflicts import note_conflict
 from dynostore.sync.tables import Column, Table, literal
 
@@ -62,21 +66,10 @@ class Pull:
     :ivar logged: rows were logged that only the server can judge: another push is due.
     """
 
-    def __init__(
-        self,
-        local: LocalFile,
-        server: Server,
-        reports: dict[str, TableReport],
-        limits: Limits,
-        scope: Sequence[Table],
-        progress: Progress | None = None,
-    ) -> None:
-        self._local = local
-        self._server = server
-        self._reports = reports
-        self._limits = limits
-        self._scope = scope
-        self._progress = progress
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._local, self._server = exchange.local, exchange.server
+        self._scope, self._limits = exchange.scope, exchange.limits
         self.logged = False
 
     def run(self) -> None:
@@ -226,7 +219,7 @@ class Pull:
             rows = [row for row in rows if row[at] not in orphans]
         writer.executemany(arrivals.upsert(marked=chunk.marked), [row[VALUES] for row in rows])
         self._local.set_bases(writer, [(table.name, row[at], row[0], row[1]) for row in rows])
-        self._local.readmit(writer, table.name, [row[at] for row in rows])
+        readmit(writer, table.name, [row[at] for row in rows])
         self._note_misfits(
             writer,
             table,
@@ -281,9 +274,9 @@ class Pull:
             except RowsWanted:
                 fetched.fetch()
         for parent, *_ in incoming.withdrawn:
-            self._report(parent).conflicts += 1
+            self._exchange.reports[parent.name].conflicts += 1
         for unfit in incoming.unfit:
-            self._report(unfit).rejected += 1
+            self._exchange.reports[unfit.name].rejected += 1
         self.logged = self.logged or incoming.logged
         self._count(table, sum(taken.values()))
 
@@ -301,14 +294,14 @@ class Pull:
             for key in orphans
         ]
         self._note_misfits(writer, table, rejects)
-        self._local.readmit(writer, table.name, [key for key, done in taken.items() if done])
+        readmit(writer, table.name, [key for key, done in taken.items() if done])
 
     def _note_misfits(
         self, writer: sqlite3.Connection, table: Table, rejects: Sequence[Reject]
     ) -> None:
         if rejects:
-            self._local.set_aside(writer, table.name, rejects, origin="server")
-            self._report(table).rejected += len(rejects)
+            set_aside(writer, table.name, rejects, origin="server")
+            self._exchange.reports[table.name].rejected += len(rejects)
 
     # -- tombstones --------------------------------------------------------------------------
 
@@ -334,7 +327,7 @@ class Pull:
     def _retry_set_aside(self) -> None:
         """Ask again for the rows that fitted no file: they, or their parents, may fit by now."""
         for table in self._scope:
-            keys = self._local.set_aside_keys(table, origin="server")
+            keys = keys_set_aside(self._local.writer, table.name, origin="server")
             if not keys:
                 continue
             with self._counting(table), DirtyKeys(self._local.writer, table) as dirty:
@@ -350,7 +343,7 @@ class Pull:
         for name, rows in dropping.received.items():
             self._count(self._local.tables[name], rows)
         for table in dropping.unfit:
-            self._report(table).rejected += 1
+            self._exchange.reports[table.name].rejected += 1
         self.logged = self.logged or dropping.logged
 
     def _move_cursors(self, high: int) -> None:
@@ -360,23 +353,20 @@ class Pull:
 
     # -- the report --------------------------------------------------------------------------
 
-    def _report(self, table: Table) -> TableReport:
-        return self._reports.setdefault(table.name, TableReport(table.name))
-
     def _count(self, table: Table, rows: int) -> None:
         if rows:
-            report = self._report(table)
+            report = self._exchange.reports[table.name]
             report.received += rows
-            if self._progress:
-                self._progress(table.name, report.received)
+            if self._exchange.progress:
+                self._exchange.progress(table.name, report.received)
 
     @contextmanager
     def _counting(self, table: Table) -> Iterator[None]:
         """Add the time that a table took to its report, where there is anything to report."""
         started = time.perf_counter()
         yield
-        if table.name in self._reports:
-            self._reports[table.name].seconds += time.perf_counter() - started
+        if table.name in self._exchange.reports:
+            self._exchange.reports[table.name].seconds += time.perf_counter() - started
 
 
 def _numbered(window: Window) -> str:

@@ -7,9 +7,9 @@ import sqlite3
 from collections.abc import Sequence
 
 from dynostore.sync.local.changes import LocalFile
+from dynostore.sync.local.set_aside import readmit, wake_children
 from dynostore.sync.local.stored_keys import StoredKey, find_key, rows_below
 from dynostore.sync.pull.incoming import Fetched, Incoming, RowsWanted
-from dynostore.sync.push.acknowledge import wake_children
 from dynostore.sync.remote.server import Server
 from dynostore.sync.tables import Table, literal
 
@@ -121,7 +121,7 @@ class Dropping:
         """
         self._given_up.setdefault(table.name, []).append(key.text)
         self.received[table.name] = self.received.get(table.name, 0) + 1
-        self._local.readmit(writer, table.name, [key.text])
+        readmit(writer, table.name, [key.text])
         theirs = self._fetched.get(table, key.text) if key.is_sendable else None
         if theirs is not None and theirs.is_row:
             taken = self._incoming.take(table, key.text, theirs)

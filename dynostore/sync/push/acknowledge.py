@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 
 from dynostore.sync.local.changes import LocalFile
 from dynostore.sync.local.journal import Pending
+from dynostore.sync.local.set_aside import readmit, wake_children
 from dynostore.sync.pull.incoming import RowsWanted
-from dynostore.sync.push.verdicts import MISSING_PARENT, Exceptions, Outcome
+from dynostore.sync.push.verdicts import Exceptions, Outcome
 from dynostore.sync.remote.server import Server, Verdict
-from dynostore.sync.tables import Table, quoted
 
 
 def acknowledge(
@@ -44,7 +43,7 @@ def _write_down(
     with local.writing(applying=exceptions.any, durable=False) as writer:
         local.set_bases(writer, [(table.name, key, pending.token, seq) for key in plain])
         arrived = exceptions.arrived.union(plain)
-        local.readmit(writer, table.name, list(arrived))
+        readmit(writer, table.name, list(arrived))
         outcome = exceptions.apply(writer, seq) if exceptions.any else Outcome()
         outcome.sent += len(plain)
         if pending.op == "p":
@@ -67,24 +66,6 @@ def acknowledge_after_crash(
     verdict = server.verdict(node_id, pending.token)
     keys = _keys_of(local, server, pending, verdict.seq)
     return acknowledge(local, server, pending, keys, verdict)
-
-
-def wake_children(
-    local: LocalFile, writer: sqlite3.Connection, table: Table, keys: set[str]
-) -> int:
-    """Log the children again that were set aside for want of parents that are now there."""
-    woken = 0
-    for name, column in table.children:
-        child = local.tables[name]
-        waiting = writer.execute(
-            f"SELECT r.key, c.{quoted(column)} FROM sync_reject r JOIN {child.quoted} c"
-            f" ON c.{child.key.quoted} = r.key WHERE r.tbl = ? AND r.sqlstate = ?",
-            (name, MISSING_PARENT),
-        ).fetchall()
-        children = [key for key, parent in waiting if parent in keys]
-        local.log(writer, name, children, "p")
-        woken += len(children)
-    return woken
 
 
 def _keys_of(local: LocalFile, server: Server, pending: Pending, seq: int) -> list[str]:

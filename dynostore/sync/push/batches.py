@@ -6,6 +6,8 @@ import dataclasses
 import sqlite3
 from collections.abc import Iterator
 
+from dynostore.sync.exchange import Limits
+from dynostore.sync.local.set_aside import Reject
 from dynostore.sync.remote import few
 from dynostore.sync.tables import Table, literal
 from dynostore.sync.wire import (
@@ -27,25 +29,6 @@ _CACHE_KIB = 16 * 1024
 
 
 Lines = list[bytes]
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """How much goes in one batch."""
-
-    rows: int = 25_000
-    bytes: int = 16 * 1024 * 1024
-
-
-@dataclasses.dataclass(frozen=True)
-class Reject:
-    """A changed row that the server cannot hold as it is."""
-
-    key: str
-    column: str | None
-    value: str | None
-    sqlstate: str
-    message: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,88 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from dynostore.driver_errors import sqlstate
-from dynostore.sync.local.changes import HISTORY_KEPT, LocalFile
+from dynostore.sync.exchange import Exchange
+from dynostore.sync.local.changes import HISTORY_KEPT
 from dynostore.sync.local.journal import Pending, new_token
+from dynostore.sync.local.set_aside import MISSING_PARENT, Reject, readmit, set_aside
 from dynostore.sync.push.acknowledge import acknowledge
-from dynostore.sync.push.batches import Batch, Limits, Pace, Reject, changed_rows
-from dynostore.sync.push.verdicts import MISSING_PARENT, Outcome
+from dynostore.sync.push.batches import Batch, Pace, changed_rows
+from dynostore.sync.push.refusal import line_of, refusal
+from dynostore.sync.push.verdicts import Outcome
 from dynostore.sync.read_ahead import ReadAhead
 from dynostore.sync.remote import few, statements
-from dynostore.sync.remote.server import Server, Verdict
-from dynostore.sync.tables import Table
-from dynostore.sync.wire import shown, stored_values
-
-Progress = Callable[[str, int], None]
-"""Called after each batch with a table's name and how many of its rows are done."""
+from dynostore.sync.remote.server import Verdict
 
 _ROW_ERRORS = ("22", "23", "42804", "54")
 _KEY_TAKEN = "23505"
-# "line" and "column" are in the server's language; what JSON complains of stands before it.
-_COPY_CONTEXT = re.compile(r"^COPY dynostore_push, \D+(\d+)(?:, \w+ (\w+))?", re.MULTILINE)
-
-
-@dataclasses.dataclass
-class TableReport:
-    """What a sync did with one table; rows and seconds.
-
-    :ivar sent: rows that the server took, deletions included.
-    :ivar adopted: rows that the server held already, word for word.
-    :ivar conflicts: rows that another node had changed or deleted as well.
-    :ivar rejected: rows that the other side cannot hold, set aside.
-    :ivar received: rows that came from the server, deletions included.
-    """
-
-    name: str
-    sent: int = 0
-    received: int = 0
-    adopted: int = 0
-    conflicts: int = 0
-    rejected: int = 0
-    seconds: float = 0.0
-
-    def add(self, outcome: Outcome) -> None:
-        """Count what became of a batch."""
-        self.sent += outcome.sent
-        self.adopted += outcome.adopted
-        self.conflicts += outcome.conflicts
-        self.rejected += outcome.rejected
-
-    @property
-    def rows_per_s(self) -> float:
-        """Rows sent, adopted or received in a second."""
-        return (self.sent + self.adopted + self.received) / self.seconds if self.seconds else 0.0
 
 
 class Push:
-    """One push of one file to one server; raises the driver's errors, for the caller to judge.
+    """One push of one file to one server; raises the driver's errors, for the caller to judge."""
 
-    :ivar reports: by table, in the order of the tables.
-    """
-
-    def __init__(
-        self,
-        local: LocalFile,
-        server: Server,
-        reports: dict[str, TableReport],
-        limits: Limits,
-        scope: Sequence[Table],
-        progress: Progress | None = None,
-    ) -> None:
-        self._local = local
-        self._server = server
-        self.reports = reports
-        self._pace = Pace(limits)
-        self._progress = progress
-        self._scope = list(scope)
-        self._node = local.journal.node()
-        self._number, self._epoch = server.node_entry(self._node.node_id)
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._local, self._server = exchange.local, exchange.server
+        self._scope = list(exchange.scope)
+        self._pace = Pace(exchange.limits)
+        self._node = self._local.journal.node()
+        self._number, self._epoch = self._server.node_entry(self._node.node_id)
         self._settled = 0.0  # when the last batch was acknowledged
 
     def run(self) -> None:
@@ -146,20 +95,20 @@ class Push:
         with self._local.writing() as writer:
             for table, key in orphans:
                 reject = Reject(key, None, None, MISSING_PARENT, reason)
-                self._local.set_aside(writer, table, [reject])
+                set_aside(writer, table, [reject])
                 writer.execute("DELETE FROM sync_log WHERE tbl = ? AND key = ?", (table, key))
-                self._report(self._local.tables[table]).rejected += 1
+                self._exchange.reports[table].rejected += 1
 
     def _set_aside(self, batch: Batch, rejects: list[Reject], total: Outcome) -> None:
         if rejects:
             with self._local.writing() as writer:
-                self._local.set_aside(writer, batch.table.name, rejects)
+                set_aside(writer, batch.table.name, rejects)
             self._count(batch, Outcome(rejected=len(rejects)), total)
 
     def _forget(self, batch: Batch, keys: list[str]) -> None:
         if keys:
             with self._local.writing() as writer:
-                self._local.readmit(writer, batch.table.name, keys)
+                readmit(writer, batch.table.name, keys)
 
     def _send(
         self, sender: ThreadPoolExecutor, batch: Batch, marker: int
@@ -282,31 +231,28 @@ class Push:
         if not code.startswith(_ROW_ERRORS) or code == _KEY_TAKEN:
             raise exc
         self._server.rollback()
-        line = _line_of(exc)
+        line = line_of(exc)
         count = len(piece.keys)
         if line is None and count > 1:
             return [piece.part(0, count // 2), piece.part(count // 2, count)]
         bad = 0 if line is None else min(line, count) - 1
         if piece.op == "p":
-            self._set_aside(piece, [_refusal(piece, bad, exc)], total)
+            self._set_aside(piece, [refusal(piece, bad, exc)], total)
         else:  # a key that the server cannot even read was never there
             self._forget(piece, [piece.keys[bad]])
         ranges = [(0, bad), (bad + 1, count)]
         return [piece.part(start, end) for start, end in ranges if start < end]
 
-    def _report(self, table: Table) -> TableReport:
-        return self.reports.setdefault(table.name, TableReport(table.name))
-
     def _count(self, batch: Batch, outcome: Outcome, total: Outcome) -> None:
         """Add an outcome to the round's and the table's figures."""
-        report = self._report(batch.table)
+        report = self._exchange.reports[batch.table.name]
         report.add(outcome)
         total.add(outcome)
         now = time.perf_counter()
         report.seconds += now - self._settled
         self._settled = now
-        if self._progress:
-            self._progress(batch.table.name, report.sent + report.adopted)
+        if self._exchange.progress:
+            self._exchange.progress(batch.table.name, report.sent + report.adopted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -316,27 +262,3 @@ class _Sent:
     batch: Batch
     pending: Pending
     verdict: Verdict
-
-
-def _line_of(exc: Any) -> int | None:
-    """Give the line, from 1, that COPY was reading; the words are in the server's language."""
-    match = _COPY_CONTEXT.search(exc.diag.context or "")
-    return int(match.group(1)) if match else None
-
-
-def _refusal(piece: Batch, index: int, exc: Any) -> Reject:
-    diag: Any = exc.diag
-    named = _COPY_CONTEXT.search(diag.context or "")
-    column = diag.column_name or (named.group(2) if named else None)
-    names = [c.name for c in piece.table.columns]
-    value = None
-    if column in names:
-        line = piece.part(index, index + 1).lines[0]
-        value = shown(stored_values(line)[names.index(column)])
-    return Reject(
-        piece.keys[index],
-        column if column in names else None,
-        value,
-        sqlstate(exc) or "22000",
-        diag.message_primary or str(exc),
-    )

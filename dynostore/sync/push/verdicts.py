@@ -10,16 +10,13 @@ from typing import Any
 from dynostore.sync.local.changes import LocalFile
 from dynostore.sync.local.images import image_here, image_of
 from dynostore.sync.local.journal import Pending
+from dynostore.sync.local.set_aside import MISSING_PARENT, Reject, set_aside
 from dynostore.sync.pull.incoming import Fetched, Held, Incoming, held
-from dynostore.sync.push.batches import Reject
 from dynostore.sync.remote.server import Server
 from dynostore.sync.remote.statements import NODE_NAME
 from dynostore.sync.review.conflicts import note_conflict
 from dynostore.sync.tables import Column, Table, quoted
 from dynostore.sync.wire import local_values, server_expressions
-
-MISSING_PARENT = "23503"
-"""SQLSTATE of a foreign key's violation."""
 
 _CHILDREN_PER_QUERY = 5000
 
@@ -225,7 +222,7 @@ class Exceptions:
             problem = self._problem_of_parent(writer, column, row[0])
             if problem:
                 reject = Reject(key, column.name, row[0], MISSING_PARENT, problem)
-                self._local.set_aside(writer, self._table.name, [reject])
+                set_aside(writer, self._table.name, [reject])
                 return False
             parents.append((str(column.parent), row[0]))
         # Not before all of them can come: what arrives wakes the child that was set aside.

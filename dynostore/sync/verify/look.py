@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from dynostore.sync.push.push import Progress
+from dynostore.sync.exchange import Progress
 from dynostore.sync.tables import Column, Table
 from dynostore.sync.verify.judge import Difference, Horizons, Sighting, judge
 from dynostore.sync.verify.lines import Line, aligned, differing, odd_ones, summed

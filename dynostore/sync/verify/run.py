@@ -17,9 +17,9 @@ from dynostore import config, errors
 from dynostore.database import SqliteFile, require_psycopg2
 from dynostore.driver_errors import translated
 from dynostore.store import Store
+from dynostore.sync.exchange import Progress
 from dynostore.sync.local.alone import alone
 from dynostore.sync.local.changes import LocalFile, require_file
-from dynostore.sync.push.push import Progress
 from dynostore.sync.remote.server import Server
 from dynostore.sync.remote.setup import Setup
 from dynostore.sync.run import SyncReport, sync
