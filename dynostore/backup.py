@@ -15,8 +15,8 @@ from dynostore import errors
 from dynostore.driver_errors import translated
 from dynostore.file_copy import copy_bytes, hold_moment
 from dynostore.in_use import refuse_database_in_use, refuse_itself
+from dynostore.rights import sqlite_target
 from dynostore.sqlite_header import cut_bytes_of_open, opened_besides
-from dynostore.sqlite_rights import sqlite_target
 
 _OF_A_COPY = ("synchronous = OFF", "locking_mode = EXCLUSIVE")
 """Nobody sees the copy before it is whole and flushed."""

@@ -19,6 +19,7 @@ from dynostore.postgres_server import (
     require_psycopg2,
     session_settings,
 )
+from dynostore.rights import sqlite_target
 from dynostore.sqlite_file import (
     APPLICATION_ID,
     JOURNAL_SIZE_LIMIT_BYTES,
@@ -27,7 +28,6 @@ from dynostore.sqlite_file import (
     SqliteFile,
     sqlite_pragmas,
 )
-from dynostore.sqlite_rights import sqlite_target
 
 __all__ = [
     "APPLICATION_ID",

@@ -24,7 +24,7 @@ from dynostore.connections import (
     databases,
     inherited,
 )
-from dynostore.sqlite_rights import sqlite_target, unwritable_part
+from dynostore.rights import sqlite_target, unwritable_part
 
 APPLICATION_ID = 0x64796E6F
 """``dyno``: SQLite's header field that tells ``file(1)`` and us whose file this is."""

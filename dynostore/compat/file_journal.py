@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from dynostore import errors
 from dynostore.durable import flush_directory
 from dynostore.legacy.beside import OURS
+from dynostore.rights import may
 
 _NEW = "new"
 
@@ -71,7 +72,7 @@ class FileJournal:
 
         :raises StoreLocked: a reader that may not write found what a dead writer left.
         """
-        if self._read_only or not os.access(self.root, os.W_OK):
+        if self._read_only or not may(self.root, os.W_OK):
             if self._journal.exists():
                 raise errors.StoreLocked(
                     f"{self.root}: a transaction is being written, or its program died",

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dynostore.doctor.findings import Finding, shown_bytes, telling
+from dynostore.rights import may
 
 _FIXED_SINCE = (3, 51, 3)
 _FIXED_BRANCHES = ((3, 44, 6), (3, 50, 7))
@@ -53,7 +54,7 @@ def look_at_directory(path: Path) -> list[Finding]:
         findings.append(Finding("file system", "ok", kind or "cannot be told here"))
     with telling("room", findings):
         findings += _room(path)
-    if _may(path, os.R_OK | os.W_OK | os.X_OK):
+    if may(path, os.R_OK | os.W_OK | os.X_OK):
         findings.append(Finding("rights", "ok", "may be read and written to by you"))
     else:
         message = f"{path}: may not be read and written to by you"
@@ -158,14 +159,14 @@ def _rights(path: Path) -> list[Finding]:
     found = []
     for suffix in ("", "-wal", "-shm", ".lock"):
         part = path.with_name(path.name + suffix)
-        if part.exists() and not _may(part, os.R_OK | (0 if suffix == "" else os.W_OK)):
+        if part.exists() and not may(part, os.R_OK | (0 if suffix == "" else os.W_OK)):
             mend = f"sudo chown {_user()} {_quoted(part)}"
             verb = "read" if suffix == "" else "written to"
             found.append(Finding("rights", "error", f"{part}: may not be {verb} by you", mend))
     if found:
         return found
-    if not (_may(path, os.W_OK) and _may(path.parent, os.W_OK)):
-        what = path if not _may(path, os.W_OK) else path.parent
+    if not (may(path, os.W_OK) and may(path.parent, os.W_OK)):
+        what = path if not may(path, os.W_OK) else path.parent
         message = f"{what}: may not be written to by you: the store can only be read"
         return [Finding("rights", "warning", message, f"chmod u+w {_quoted(what)}")]
     mode = stat.S_IMODE(path.stat().st_mode)
@@ -173,10 +174,6 @@ def _rights(path: Path) -> list[Finding]:
         message = f"{path}: other users of this machine may open it (mode {mode:04o})"
         return [Finding("rights", "note", message, f"chmod 600 {_quoted(path)}")]
     return [Finding("rights", "ok", "read and written by you alone")]
-
-
-def _may(path: Path, mode: int) -> bool:
-    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _user() -> str:

@@ -3,7 +3,7 @@
 ``source`` finds what is to be read and by which readers, ``reading`` takes records from them and
 ``ledger`` remembers them on disk; ``plan`` compares each with the store and with what its source
 said the last time (``image``), tells apart those of one id (``keys``) and settles differences by
-``merge``; ``writer`` writes batches, ``archive`` moves what was taken over, ``notes`` and
-``report`` say what became of each. ``verify`` compares again, whenever asked. A new stage is a
-module here, which the importer calls.
+``merge``; ``writer`` writes batches, ``archive`` moves what was taken over (``movables`` may be,
+one ``move`` after the other), ``notes`` and ``report`` say what became of each. ``verify`` compares
+again, whenever asked. A new stage is a module here, which the importer calls.
 """

@@ -18,7 +18,7 @@ LAYERS = (
         "dynostore.errors",
         "dynostore.durable",
         "dynostore.sqlite_header",
-        "dynostore.sqlite_rights",
+        "dynostore.rights",
     ),
     (
         "dynostore.config",

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from dynostore.driver_errors import translated
-from dynostore.sqlite_rights import sqlite_target
+from dynostore.rights import sqlite_target
 from dynostore.store import Store
 from dynostore.sync.local.changes import require_file
 

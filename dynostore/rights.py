@@ -1,4 +1,4 @@
-"""What this user may do with a SQLite file, and how SQLite is to open it by that."""
+"""What this user may do with a file, and how SQLite is to open it by that."""
 
 from __future__ import annotations
 
@@ -22,8 +22,13 @@ def sqlite_target(path: Path, *, read_only: bool) -> str:
     return target
 
 
+def may(path: str | os.PathLike[str], mode: int) -> bool:
+    """Tell whether the user that this process acts for has the rights of a mode, as ``os.W_OK``."""
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
 def _may_write(path: Path) -> bool:
-    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    return may(path, os.W_OK)
 
 
 def _beside(path: Path, end: str) -> Path:
