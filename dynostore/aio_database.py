@@ -13,6 +13,7 @@ from typing import Any
 
 from dynostore import config, errors
 from dynostore.database import CommonDatabase
+from dynostore.driver_errors import lost
 
 try:
     from playhouse import pwasyncio as pwasyncio
@@ -109,11 +110,7 @@ class AsyncCommon(CommonDatabase):
             return connection
         self._refuse_if_shut()
         if self.in_transaction():
-            raise errors.RemoteUnavailable(
-                f"{self.shown}: the connection was lost inside a transaction; nothing of it was "
-                "written",
-                hint="try again",
-            )
+            raise lost(self.shown)
         return await super().aconnect()  # type: ignore[misc]  # pwasyncio's
 
     async def _acquire_conn_async(self) -> Any:

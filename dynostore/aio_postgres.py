@@ -22,7 +22,7 @@ from dynostore.aio_database import (
     undivided,
 )
 from dynostore.database import POSTGRES_TYPES, session_settings
-from dynostore.driver_errors import LOGIN_HINT, translate, undone
+from dynostore.driver_errors import LOGIN_HINT, is_disconnect, lost, translate, undone
 from dynostore.fields import UtcTimeField
 
 # What libpq does by itself and asyncpg would send to the server as a setting.
@@ -42,9 +42,11 @@ _WITHOUT_ROWS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _BOUNDARY = re.compile(r"\s*(?:BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE)\b", re.IGNORECASE)
+_COMMIT = re.compile(r"\s*COMMIT\b", re.IGNORECASE)
 _WAITS_FOR_NOBODY = re.compile(
     r"\s*(?:SELECT|WITH)\b(?!.*\b(?:INSERT|UPDATE|DELETE|MERGE|SHARE)\b)", re.IGNORECASE | re.DOTALL
 )
+_LOOKS, _LOOK_EVERY_S = 20, 0.01
 
 
 class _ServerConnection(pwasyncio.AsyncPostgresqlConnection):  # type: ignore[misc]  # untyped base
@@ -55,6 +57,8 @@ class _ServerConnection(pwasyncio.AsyncPostgresqlConnection):  # type: ignore[mi
         self.shown = shown
 
     async def _execute(self, sql: str, params: Any = None) -> Any:
+        if self.stale():  # to begin anything, another one would have been taken
+            raise lost(self.shown)
         inside = self.conn.is_in_transaction()
         work = self._execute_once(sql, params or ())
         try:
@@ -67,8 +71,24 @@ class _ServerConnection(pwasyncio.AsyncPostgresqlConnection):  # type: ignore[mi
             if not inside:  # if it began a transaction, nobody will know
                 await to_the_end(self._roll_back())
             raise
-        except OSError as exc:
-            raise errors.RemoteUnavailable(str(exc), hint="try again later") from exc
+        except Exception as exc:
+            asyncpg = pwasyncio.asyncpg
+            # Where it has read that the server says goodbye, nothing is sent.
+            unsent = isinstance(exc, (asyncpg.InterfaceError, asyncpg.InternalClientError))
+            if inside and (unsent or _may_be_the_end(exc)) and await self._is_lost():
+                committing = not unsent and _COMMIT.match(sql) is not None
+                raise lost(self.shown, committing=committing) from exc
+            if isinstance(exc, OSError) and not isinstance(exc, errors.DynostoreError):
+                raise errors.RemoteUnavailable(str(exc), hint="try again later") from exc
+            raise
+
+    async def _is_lost(self) -> bool:
+        """Tell whether the connection is gone, of which asyncpg hears a moment after the error."""
+        for _ in range(_LOOKS):
+            if self.stale():
+                return True
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return False
 
     async def _execute_once(self, sql: str, params: Any) -> Any:
         if params:
@@ -94,6 +114,10 @@ class _ServerConnection(pwasyncio.AsyncPostgresqlConnection):  # type: ignore[mi
         ):
             if self.conn.is_in_transaction():
                 await self.conn.execute("ROLLBACK")
+
+
+def _may_be_the_end(exc: Exception) -> bool:
+    return isinstance(exc, OSError) or is_disconnect(exc)
 
 
 async def _speak_text(connection: Any) -> None:
@@ -135,6 +159,14 @@ class AsyncPostgresServer(AsyncCommon, pwasyncio.AsyncPostgresqlDatabase):  # ty
             {name: value for name, value in parameters.items() if name not in _LIBPQ_ONLY}
         )
         super().__init__(parameters["dbname"], pool_size=settings.pool_max)
+
+    def rollback(self) -> None:
+        """Roll back, unless the server did it by itself when the connection was lost."""
+        try:
+            super().rollback()
+        except errors.RemoteUnavailable:
+            if not self._state.conn.stale():
+                raise
 
     async def _create_pool_async(self) -> Any:
         with self._connecting():

@@ -122,6 +122,23 @@ def undone(shown: str) -> errors.DynostoreError:
     )
 
 
+def lost(shown: str, *, committing: bool = False) -> errors.RemoteUnavailable:
+    """Give the error for a connection that was lost inside a transaction.
+
+    :param committing: the server had been asked to commit it, and gave no answer.
+    """
+    if committing:
+        return errors.RemoteUnavailable(
+            f"{shown}: the connection was lost while a transaction was committed; whether it was "
+            "written is not known",
+            hint="look whether it was written before you try again",
+        )
+    return errors.RemoteUnavailable(
+        f"{shown}: the connection was lost inside a transaction; nothing of it was written",
+        hint="try again",
+    )
+
+
 def _from_sqlite(exc: sqlite3.Error, shown: str) -> errors.DynostoreError:
     name = getattr(exc, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):

@@ -13,7 +13,7 @@ from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 
 from dynostore import config, errors
 from dynostore.connections import CommonDatabase, Savepoint, Transaction, databases, inherited
-from dynostore.driver_errors import connection_failure, undone
+from dynostore.driver_errors import connection_failure, lost, undone
 
 POSTGRES_TYPES = {
     **peewee.PostgresqlDatabase.field_types,
@@ -148,9 +148,24 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
     def commit(self) -> None:
         """Commit, or say that an error inside has undone the transaction already."""
         connection = self._state.conn
+        if connection is not None and connection.closed:
+            raise lost(self.shown)
         if connection is not None and connection.info.transaction_status == _IN_ERROR:
             raise undone(self.shown)
-        super().commit()
+        try:
+            super().commit()
+        except peewee.PeeweeException as exc:
+            if connection is not None and connection.closed:
+                raise lost(self.shown, committing=True) from exc
+            raise
+
+    def rollback(self) -> None:
+        """Roll back, unless the server did it by itself when the connection was lost."""
+        try:
+            super().rollback()
+        except peewee.PeeweeException:
+            if self._state.conn is None or not self._state.conn.closed:
+                raise
 
     def forget_inherited(self) -> None:
         """Start anew in a forked child, leaving the parent's sessions alone."""

@@ -10,6 +10,7 @@ import inspect
 import logging
 import operator
 import os
+import re
 import socket
 import sqlite3
 import subprocess
@@ -821,6 +822,86 @@ def test_a_lost_connection_is_never_replaced_inside_a_transaction(
             assert await ids(store) == []
             await store.runs.create(run_id="new")  # the next one has another connection
             assert await ids(store) == ["new"]
+
+    run(main)
+
+
+LOST = "the connection was lost inside a transaction; nothing of it was written"
+
+
+async def leave(store: AsyncStore) -> None:
+    """Leave the transaction as if nothing had happened."""
+
+
+async def write(store: AsyncStore) -> None:
+    await store.runs.create(run_id="after")
+
+
+async def read(store: AsyncStore) -> None:
+    await store.runs.count()
+
+
+async def write_nested(store: AsyncStore) -> None:
+    async with store.transaction():
+        await write(store)
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+@pytest.mark.parametrize("go_on", [leave, write, read, write_nested])
+def test_a_transaction_says_that_its_connection_was_lost(
+    go_on: Callable[[AsyncStore], Coroutine[Any, Any, None]],
+    noticed: bool,
+    postgres: Any,
+    postgres_url: str,
+) -> None:
+    async def cut_off(store: AsyncStore) -> None:
+        async with store.transaction():
+            await store.runs.create(run_id="before")
+            await end_session(store, postgres)
+            if noticed:
+                await asyncio.sleep(0.1)
+            await go_on(store)
+
+    async def main() -> None:
+        async with AsyncStore.open(postgres_url) as store:
+            with pytest.raises(errors.RemoteUnavailable) as caught:
+                await cut_off(store)
+            if noticed or go_on is not leave:
+                assert LOST in str(caught.value)
+                assert caught.value.hint == "try again"
+            else:  # it may have been asked to commit before the loop heard of the end
+                assert re.search(f"{LOST}|whether it was written is not known", str(caught.value))
+            assert await ids(store) == []
+
+    run(main)
+
+
+async def end_session(store: AsyncStore, postgres: Any) -> None:
+    """End the session of this task's transaction, as an administrator does."""
+
+    def pid(verbs: Verbs) -> int:
+        return int(verbs.database.execute_sql("SELECT pg_backend_pid()").fetchone()[0])
+
+    postgres.execute(f"SELECT pg_terminate_backend({await store.run(pid)}, 5000)")
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_an_error_of_the_programs_own_passes_where_the_connection_was_lost(
+    noticed: bool, postgres: Any, postgres_url: str
+) -> None:
+    async def cut_off(store: AsyncStore) -> None:
+        async with store.transaction():
+            await store.runs.create(run_id="before")
+            await end_session(store, postgres)
+            if noticed:
+                await asyncio.sleep(0.1)
+            raise ZeroDivisionError
+
+    async def main() -> None:
+        async with AsyncStore.open(postgres_url) as store:
+            with pytest.raises(ZeroDivisionError):
+                await cut_off(store)
+            assert await ids(store) == []
 
     run(main)
 

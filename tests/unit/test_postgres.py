@@ -283,6 +283,30 @@ def test_a_restarted_server_costs_at_most_the_verb_that_was_running(
         store.runs.create(run_id="after")
 
 
+def test_what_a_lost_connection_leaves_of_a_transaction_is_said(
+    postgres: Any, postgres_url: str
+) -> None:
+    def cut_off(store: Store, own: BaseException | None = None, passed_over: bool = False) -> None:
+        with store.transaction():
+            store.runs.create(run_id="lost")
+            (pid,) = store.database.execute_sql("SELECT pg_backend_pid()").fetchone()
+            postgres.execute(f"SELECT pg_terminate_backend({pid}, 5000)")
+            if own is not None:
+                raise own
+            if passed_over:
+                with pytest.raises(errors.RemoteUnavailable):
+                    store.runs.create(run_id="lost too")
+
+    with Store.open(postgres_url, warm=False) as store:
+        with pytest.raises(errors.RemoteUnavailable, match="whether it was written is not"):
+            cut_off(store)
+        with pytest.raises(errors.RemoteUnavailable, match="nothing of it was written"):
+            cut_off(store, passed_over=True)
+        with pytest.raises(ZeroDivisionError):
+            cut_off(store, own=ZeroDivisionError())
+        assert store.runs.count() == 0
+
+
 def test_a_transaction_that_an_error_has_undone_does_not_end_as_if_it_were_kept(
     postgres_url: str,
 ) -> None:
