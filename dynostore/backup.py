@@ -15,7 +15,7 @@ from dynostore import errors
 from dynostore.driver_errors import translated
 from dynostore.file_copy import copy_bytes, hold_moment
 from dynostore.in_use import refuse_database_in_use, refuse_itself
-from dynostore.rights import sqlite_target
+from dynostore.rights import no_file, sqlite_target
 from dynostore.sqlite_header import cut_bytes_of_open, opened_besides
 
 _OF_A_COPY = ("synchronous = OFF", "locking_mode = EXCLUSIVE")
@@ -31,17 +31,13 @@ def backup_file(source: Path, destination: Path, *, is_locked: bool = False) -> 
     again at every write of another process. An existing ``destination`` is replaced at the end.
 
     :param is_locked: the caller holds the write lock, and has written nothing.
-    :raises StoreUnwritable: no room, the place cannot be written, or it is a directory or a file
-        in use; nothing was left there.
+    :raises StoreUnwritable: no room, the place cannot be written, or it is no file, as a directory
+        or a device, or one in use; nothing was left there.
     :raises StoreLocked: another backup to the same place is being made.
     :raises StoreCorrupt: the source is damaged; nothing was left there.
     :raises IntegrityFailure: the copy is not equal or not sound; nothing was left there.
     """
-    if os.path.isdir(destination):
-        raise errors.StoreUnwritable(
-            f"{destination}: is a directory, and a backup is a file",
-            hint=f"dynostore db backup {shlex.quote(str(destination / 'backup.db'))}",
-        )
+    _refuse_no_file(destination)
     temporary = destination.with_name(destination.name + ".tmp")
     try:
         require_room(destination, bytes_of(source), "a backup")
@@ -58,6 +54,20 @@ def backup_file(source: Path, destination: Path, *, is_locked: bool = False) -> 
         if isinstance(exc, errors.DynostoreError):
             raise
         raise errors.StoreUnwritable(f"{destination}: {exc.strerror or exc}") from exc
+
+
+def _refuse_no_file(destination: Path) -> None:
+    try:
+        kind = no_file(destination)
+    except OSError as exc:
+        raise errors.StoreUnwritable(f"{destination}: {exc.strerror or exc}") from exc
+    if kind is None:
+        return
+    name = str(destination / "backup.db") if os.path.isdir(destination) else "FILE"
+    raise errors.StoreUnwritable(
+        f"{destination}: is {kind}, and a backup is a file",
+        hint=f"dynostore db backup {shlex.quote(name)}",
+    )
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from dynostore.database import SqliteFile
 from dynostore.durable import flush_directory
 from dynostore.fields import utc_now
 from dynostore.migrator import Migrator
+from dynostore.rights import no_file
 
 _BESIDE = ("-wal", "-shm", "-journal")
 _LOCKS_AT, _LOCKS_BYTES = 0x40000000, 512
@@ -101,14 +102,19 @@ def restore_file(backup: Path, destination: Path, *, patience_s: float = _PATIEN
     :raises StoreCorrupt: the backup is damaged.
     :raises IntegrityFailure: so was its copy.
     :raises StoreLocked: somebody has the file open.
-    :raises StoreUnwritable: there is no room, or no right to write. In all these cases nothing was
-        changed.
+    :raises StoreUnwritable: there is no room, or no right to write, or ``destination`` is no file,
+        as a directory or a device. In all these cases nothing was changed.
     """
     examine_backup(backup)
     if destination.exists() and destination.samefile(backup):
         raise errors.StoreUnwritable(f"{destination}: is the backup itself")
     checked = destination.with_name(destination.name + ".restoring")
     try:
+        if kind := no_file(destination):
+            raise errors.StoreUnwritable(
+                f"{destination}: is {kind}, and a store is a file",
+                hint="name the store: dynostore --db FILE db restore BACKUP",
+            )
         backup_file(backup, checked)
         contents = dataclasses.replace(examine_backup(checked), path=backup)
         kept = _put_in_place(checked, destination, patience_s)

@@ -1,9 +1,30 @@
-"""What this user may do with a file, and how SQLite is to open it by that."""
+"""What a file is, what this user may do with it, and how SQLite is to open it by that."""
 
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def no_file(path: Path) -> str | None:
+    """Give what is at a place where no database can be, as ``a pipe``; None: a file, or nothing.
+
+    SQLite takes any of these for an empty database, and makes its log beside it.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: NUL in the name
+        return None
+    return next((kind for is_it, kind in _KINDS if is_it(mode)), None)
 
 
 def sqlite_target(path: Path, *, read_only: bool) -> str:

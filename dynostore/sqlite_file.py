@@ -24,7 +24,7 @@ from dynostore.connections import (
     databases,
     inherited,
 )
-from dynostore.rights import sqlite_target, unwritable_part
+from dynostore.rights import no_file, sqlite_target, unwritable_part
 
 APPLICATION_ID = 0x64796E6F
 """``dyno``: SQLite's header field that tells ``file(1)`` and us whose file this is."""
@@ -193,10 +193,11 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
             raise errors.StoreUnwritable(f"{self.shown}: {exc.strerror}") from exc
 
     def _make_file(self, create: bool) -> None:
-        if self.path.is_dir():
+        if kind := no_file(self.path):
+            name = str(Path(self.shown) / "dynostore.db") if self.path.is_dir() else "FILE"
             raise errors.StoreUnwritable(
-                f"{self.shown}: is a directory, not a file",
-                hint=f"dynostore --db {shlex.quote(str(Path(self.shown) / 'dynostore.db'))} info",
+                f"{self.shown}: is {kind}, not a file",
+                hint=f"dynostore --db {shlex.quote(name)} info",
             )
         if self.path.exists():
             return

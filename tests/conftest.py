@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import itertools
@@ -13,6 +14,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -165,6 +167,24 @@ def _require_wheel() -> None:
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def special_files(tmp_path: Path) -> dict[str, Path]:
+    """Give what is no file by what it is called: a pipe, and what else this user may make."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no such files on this system")
+    directory = tmp_path / "special"
+    directory.mkdir()
+    made = {"a pipe": directory / "pipe"}
+    os.mkfifo(made["a pipe"])
+    # Not the machine's own /dev/null: a test that fails may put a file in its place.
+    for kind, mode in (("a socket", stat.S_IFSOCK), ("a device", stat.S_IFCHR)):
+        path = directory / kind.split()[1]
+        with contextlib.suppress(OSError):
+            os.mknod(path, mode | 0o600, os.makedev(1, 3))
+            made[kind] = path
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from dynostore.doctor.schema import look_at_schema
 from dynostore.doctor.server import look_at_remote, look_at_store
 from dynostore.doctor.syncing import known_server, look_at_sync
 from dynostore.own_models import OwnModels
+from dynostore.rights import no_file
 
 _PATIENCE_S = 0.5
 
@@ -58,9 +59,9 @@ def _of_file(
             f"{path}: there is no store here yet",
             hint=f"dynostore --db {shlex.quote(str(path))} init",
         )
-    if path.is_dir():
-        message = f"{path}: is a directory, not a file"
-        return [Finding("file", "error", message, f"dynostore --db dir:{path} doctor")]
+    if kind := no_file(path):
+        mend = f"dynostore --db {f'dir:{path}' if path.is_dir() else 'FILE'} doctor"
+        return [Finding("file", "error", f"{path}: is {kind}, not a file", mend)]
     findings = [*look_at_machine(path), *look_at_file(path)]
     known = None
     if not _refused(findings):

@@ -233,6 +233,13 @@ def test_a_redis_is_looked_at(call: Call, redis_url: str) -> None:
     assert done.finding("server")["severity"] == "warning"
 
 
+def test_what_is_no_file_is_told(call: Call, special_files: dict[str, Path]) -> None:
+    for kind, path in special_files.items():
+        done = call("--db", str(path), "doctor")
+        assert done.code == 1
+        assert f"error   file: {path}: is {kind}, not a file" in done.out
+
+
 def test_a_file_that_somebody_holds_for_himself_does_not_hold_up_the_look(
     call: Call, filled: Path
 ) -> None:

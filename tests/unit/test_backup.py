@@ -17,6 +17,7 @@ import pytest
 from dynostore import errors
 from dynostore.backup import backup_file
 from dynostore.file_copy import hold_moment
+from dynostore.restore import restore_file
 from dynostore.store import Store
 
 WRITER = """
@@ -203,6 +204,18 @@ def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: P
         with pytest.raises(errors.StoreUnwritable, match=destination.name):
             backup_file(source, destination)
     assert beside(tmp_path) == ["directory", "s.db"]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, special_files: dict[str, Path]) -> None:
+    source = filled(tmp_path / "s.db", 1)
+    for kind, path in special_files.items():
+        before = path.stat().st_ino
+        with pytest.raises(errors.StoreUnwritable, match=f"is {kind}, and a backup is a file"):
+            backup_file(source, path)
+        with pytest.raises(errors.StoreUnwritable, match=f"is {kind}, and a store is a file"):
+            restore_file(source, path)
+        assert path.stat().st_ino == before
+        assert list(path.parent.glob(f"{path.name}?*")) == []
 
 
 def test_a_missing_source_is_an_error_of_ours(tmp_path: Path) -> None:

@@ -110,6 +110,18 @@ def test_a_directory_is_no_store(tmp_path: Path) -> None:
         Store.open(tmp_path)
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_what_is_no_file_is_no_store_and_nothing_is_made_beside_it(
+    special_files: dict[str, Path], read_only: bool
+) -> None:
+    for kind, path in special_files.items():
+        before = sorted(os.listdir(path.parent))
+        with pytest.raises(errors.StoreUnwritable, match=f"{path}: is {kind}, not a file") as told:
+            Store.open(path, read_only=read_only)
+        assert told.value.hint == "dynostore --db FILE info"
+        assert sorted(os.listdir(path.parent)) == before
+
+
 def test_a_name_that_the_system_refuses_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / ("n" * 300), tmp_path / "file" / "s.db"):
