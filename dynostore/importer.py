@@ -20,10 +20,11 @@ from dynostore.importing.archive import (
     require_archive,
     was_archived,
 )
+from dynostore.importing.item import ImportItem
 from dynostore.importing.ledger import Ledger, opened_ledger
 from dynostore.importing.merge import Existing
 from dynostore.importing.notes import InvalidNotes
-from dynostore.importing.plan import ImportItem, Plan, Planner, refuse_orphans
+from dynostore.importing.plan import Plan, Planner, refuse_orphans
 from dynostore.importing.reading import Reading, entry_of, name_of
 from dynostore.importing.report import Counts, Entry, ImportReport, Remark
 from dynostore.importing.source import (

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dynostore import errors
+from dynostore.importing.item import ImportItem
 from dynostore.importing.ledger import opened_ledger
 from dynostore.importing.movables import Movables
 from dynostore.importing.move import JOURNAL, Left, Move
-from dynostore.importing.plan import ImportItem
 from dynostore.importing.report import ImportReport, Remark
 from dynostore.importing.source import Source
 from dynostore.importing.verify import Difference, compared

@@ -7,16 +7,14 @@ two of their servers, have a message of the same id. Who was there first keeps i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dynostore.ids import derived_id
+from dynostore.importing.item import ImportItem
 from dynostore.importing.merge import WholeRow, whole_row
 from dynostore.models import Record
 from dynostore.models.base import key_field
 from dynostore.repositories import ImportRepository
-
-if TYPE_CHECKING:
-    from dynostore.importing.plan import ImportItem
 
 
 def tell_apart(

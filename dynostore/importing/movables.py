@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from dynostore.importing.item import ImportItem
 from dynostore.importing.move import Move, MovedFile
-from dynostore.importing.plan import ImportItem
 from dynostore.importing.source import Source
 from dynostore.legacy.source_tree import shown
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dynostore.errors import InvalidValue
 from dynostore.fields import utc_now
-from dynostore.ids import derived_id
 from dynostore.importing.image import base_of, image_text
+from dynostore.importing.item import ImportItem, import_id_of
 from dynostore.importing.keys import tell_apart
 from dynostore.importing.merge import Existing, WholeRow, merge_row, whole_row
 from dynostore.importing.report import Entry
-from dynostore.legacy import SourceRecord
-from dynostore.models import Import, Record, RunFile
+from dynostore.importing.stored import Stored, keys_in_store, natural_key
+from dynostore.models import Import, Record
 from dynostore.models.base import key_field
 from dynostore.repositories import ImportRepository
 
@@ -24,54 +23,6 @@ _IMAGE_AT = [*Import._meta.columns].index("image")
 
 Taken = tuple[str | None, str, str]
 """Of what was imported before: its content hash, its place and what became of it."""
-
-
-@dataclasses.dataclass(slots=True)
-class ImportItem:
-    """A source record as rows.
-
-    :ivar import_id: the key of its row in ``imports``: by kind, table and key, so that a directory
-        may move.
-    :ivar read: the whole source that it was found in, and how it was read: ``root``, ``timezone``.
-    """
-
-    source: SourceRecord
-    row: WholeRow
-    children: list[WholeRow]
-    import_id: str
-    kind: str
-    read: Mapping[str, str]
-
-    @property
-    def rows(self) -> list[WholeRow]:
-        """All of it, the record first."""
-        return [self.row, *self.children]
-
-
-def as_item(source: SourceRecord, kind: str, read: Mapping[str, str]) -> ImportItem:
-    """Give a record as rows, with its key and other plain values checked.
-
-    The rest is checked when it is to be written.
-
-    :param kind: the reader's.
-    :param read: see :class:`ImportItem`.
-
-    :raises InvalidValue: names the first column whose value the store cannot hold.
-    """
-    row = whole_row(source.model, source.values)
-    row.check_scalars()
-    children = [whole_row(model, values) for model, values in source.children]
-    row.normalise()
-    for child in children:
-        child.normalise()
-    identity = import_id_of(kind, source.origin, row.table, row.key)
-    return ImportItem(source, row, children, identity, kind, read)
-
-
-def import_id_of(kind: str, origin: str, table: str, key: Any) -> str:
-    """Give the key in ``imports`` of a record."""
-    name = f"{table}\x1f{key}"
-    return derived_id("imports", kind, f"{origin}\x1f{name}" if origin else name)
 
 
 @dataclasses.dataclass(slots=True)
@@ -179,7 +130,7 @@ class Planner:
         if self._imports is None:
             return [_creation(item, None) for item in batch]
         seen = self._imports.seen([item.import_id for item in batch])
-        there = _keys_in_store(self._imports, batch, tell_apart(self._imports, batch))
+        there = keys_in_store(self._imports, batch, tell_apart(self._imports, batch))
         plans: dict[str, Plan] = {}
         to_merge: list[ImportItem] = []
         for item in batch:
@@ -192,7 +143,7 @@ class Planner:
             else:
                 to_merge.append(item)
         if to_merge:
-            stored = _Stored(self._imports, to_merge)
+            stored = Stored(self._imports, to_merge)
             for item in to_merge:
                 taken = seen.get(item.import_id)
                 plans[item.import_id] = _merge(item, taken, stored, self._existing)
@@ -252,7 +203,7 @@ def _creation(item: ImportItem, taken: Taken | None) -> Plan:
     return plan
 
 
-def _merge(item: ImportItem, taken: Taken | None, stored: _Stored, existing: Existing) -> Plan:
+def _merge(item: ImportItem, taken: Taken | None, stored: Stored, existing: Existing) -> Plan:
     """Plan a record that is in the store and may differ from it."""
     plan = Plan(item, "same")
     image = stored.images.get(item.import_id) or {}
@@ -303,96 +254,6 @@ def _said(item: ImportItem, mine: dict[str, Any]) -> dict[str, Any]:
 def _name_of(row: WholeRow, is_child: bool) -> str:
     if not is_child:
         return ""
-    natural = _natural_key(row.model)
+    natural = natural_key(row.model)
     column = row.model._meta.fields[natural[1]].column_name if natural else None
     return f"{row.table} {row.values[column] if column else row.key} "
-
-
-class _Stored:
-    """What the store holds of some records and their children.
-
-    :ivar images: what their sources said when they were last read, by import id.
-    :ivar rows: by table and key, values by column.
-    """
-
-    def __init__(self, imports: ImportRepository, items: Sequence[ImportItem]) -> None:
-        self.images = imports.images([item.import_id for item in items])
-        self.rows: dict[type[Record], dict[Any, dict[str, Any]]] = {}
-        keys: dict[type[Record], list[Any]] = {}
-        for item in items:
-            for row in item.rows:
-                keys.setdefault(row.model, []).append(row.key)
-        for model, wanted in keys.items():
-            self.rows[model] = {}
-            for values in imports.stored(model, key_field(model), wanted):
-                found = whole_row(model, dict(zip(model._meta.columns, values, strict=True)))
-                self.rows[model][found.key] = found.values
-
-
-def _keys_in_store(
-    imports: ImportRepository,
-    batch: Sequence[ImportItem],
-    known: dict[type[Record], set[Any]],
-) -> dict[type[Record], set[Any]]:
-    """Give the keys of the batch's rows that are in the store, by table.
-
-    :param known: the same of those tables whose rows were told apart.
-    """
-    there = known
-    records: dict[type[Record], list[Any]] = {}
-    for item in batch:
-        records.setdefault(item.row.model, []).append(item.row.key)
-    for model, keys in records.items():
-        field = key_field(model)
-        found = there.setdefault(model, set())
-        found.update(key for key, _ in imports.stored_keys(model, field, keys))
-    for (model, field), values in _questions(batch, there).items():
-        found = there.setdefault(model, set())
-        found.update(key for key, _ in imports.stored_keys(model, field, values))
-    for item in batch:
-        for child in item.children:
-            there.setdefault(child.model, set())
-    return there
-
-
-def _questions(
-    batch: Sequence[ImportItem], there: dict[type[Record], set[Any]]
-) -> dict[tuple[type[Record], Any], list[Any]]:
-    """Give what must be asked to know which children are there: values by table and field."""
-    asked: dict[tuple[type[Record], Any], list[Any]] = {}
-    for item in batch:
-        is_there = item.row.key in there[item.row.model]
-        tables = set()
-        for child in item.children:
-            if child.model in item.source.own_keys:
-                continue
-            field = _hangs_on(child.model, item.row.model)
-            if field is None:
-                asked.setdefault((child.model, key_field(child.model)), []).append(child.key)
-            elif is_there:
-                tables.add((child.model, field))
-        for table in tables:
-            asked.setdefault(table, []).append(item.row.key)
-    return asked
-
-
-@functools.cache
-def _hangs_on(child: type[Record], parent: type[Record]) -> Any:
-    """Give the field by which rows are found under a new parent's key or not at all.
-
-    None where a row of that key may be there under another parent: such keys are looked up.
-    """
-    natural = _natural_key(child)
-    field = parent_field(child, parent)
-    return field if natural and field is not None and field.name == natural[0] else None
-
-
-def _natural_key(model: type[Record]) -> tuple[str, str] | None:
-    # A file's id is derived too, though the door does not ask for it.
-    return ("run", "filename") if model is RunFile else model.NATURAL_KEY
-
-
-@functools.cache
-def parent_field(child: type[Record], parent: type[Record]) -> Any:
-    """Give the field of a child's table that refers to a parent's; None where none does."""
-    return next((f for f, model in child._meta.refs.items() if model is parent), None)

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterator
 
 from dynostore import errors
+from dynostore.importing.item import ImportItem, as_item
 from dynostore.importing.ledger import Ledger
-from dynostore.importing.plan import ImportItem, as_item
 from dynostore.importing.report import Entry
 from dynostore.importing.source import Source
 from dynostore.legacy import Finding, Reader, ReadOptions, SourceRecord

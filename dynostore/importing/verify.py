@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from dynostore import errors
+from dynostore.importing.item import ImportItem
 from dynostore.importing.keys import tell_apart
 from dynostore.importing.ledger import Ledger, Log, opened_ledger
-from dynostore.importing.plan import ImportItem
 from dynostore.importing.reading import Reading
 from dynostore.importing.report import Entry
 from dynostore.importing.source import Source, choose_readers, find_source

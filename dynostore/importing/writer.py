@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from dynostore import errors, models
+from dynostore.importing.item import ImportItem
 from dynostore.importing.merge import WholeRow
-from dynostore.importing.plan import ImportItem, Plan, Planner, parent_field
+from dynostore.importing.plan import Plan, Planner
 from dynostore.importing.report import Remark
+from dynostore.importing.stored import parent_field
 from dynostore.models import Record
 from dynostore.models.base import key_field
 from dynostore.repositories.base import Repository

@@ -36,7 +36,7 @@ def test_without_the_archive_a_loser_is_lost(
     pair: Any, remote: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = pair
-    monkeypatch.setattr(statements, "_archive", lambda *_, **__: "NULL;")
+    monkeypatch.setattr(statements, "archive", lambda *_, **__: "NULL;")
     one.store.runs.update("a", source="one")
     two.store.runs.update("a", source="two")
     one.sync()
@@ -52,7 +52,7 @@ def test_without_the_guard_a_deletion_takes_children_that_nobody_saw(
     two.store.runs.add_file("a", "unseen.csv")
     two.sync()
     one.store.runs.delete("a")
-    monkeypatch.setattr(statements, "_has_children", lambda *_: "false")
+    monkeypatch.setattr(statements, "has_children", lambda *_: "false")
     assert one.sync().exit_code == 0
     assert remote.count("run_files") == 0
     buried = remote.sql("SELECT count(*) FROM dynostore_sync.tombstone WHERE tbl = 'run_files'")

@@ -10,8 +10,8 @@ from typing import Any
 
 from dynostore.sync.local.changes import LocalFile
 from dynostore.sync.local.set_aside import Reject, set_aside
+from dynostore.sync.remote.judgement import NODE_NAME
 from dynostore.sync.remote.server import Server
-from dynostore.sync.remote.statements import NODE_NAME
 from dynostore.sync.tables import Table, quoted
 from dynostore.sync.wire import Unfit, local_values, server_expressions
 

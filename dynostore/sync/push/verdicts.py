@@ -12,8 +12,8 @@ from dynostore.sync.local.images import image_here, image_of
 from dynostore.sync.local.journal import Pending
 from dynostore.sync.local.set_aside import MISSING_PARENT, Reject, set_aside
 from dynostore.sync.pull.incoming import Fetched, Held, Incoming, held
+from dynostore.sync.remote.judgement import NODE_NAME
 from dynostore.sync.remote.server import Server
-from dynostore.sync.remote.statements import NODE_NAME
 from dynostore.sync.review.conflicts import note_conflict
 from dynostore.sync.tables import Column, Table, quoted
 from dynostore.sync.wire import local_values, server_expressions

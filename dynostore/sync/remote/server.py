@@ -14,6 +14,7 @@ from dynostore.migrator import step_names
 from dynostore.own_models import OwnModels
 from dynostore.sync.local.journal import Node
 from dynostore.sync.remote import statements
+from dynostore.sync.remote.judgement import Stranger
 from dynostore.sync.remote.session import Session
 from dynostore.sync.remote.survey import IDENTITY, ServerIdentity
 from dynostore.sync.tables import Table
@@ -56,7 +57,7 @@ class Server(Session):
         self.tables = tables or {}
         self.own = own or OwnModels()
         self.unknown_columns: dict[str, list[str]] = {}
-        self._strangers: dict[str, list[statements.Stranger]] | None = None
+        self._strangers: dict[str, list[Stranger]] | None = None
 
     def version_to_install(self) -> str:
         """Give the command that installs a version which knows this server's tables."""
@@ -103,7 +104,7 @@ class Server(Session):
             is not None
         )
 
-    def strangers(self, table: Table) -> list[statements.Stranger]:
+    def strangers(self, table: Table) -> list[Stranger]:
         """Give the foreign keys of other tables to one: a newer program's, or somebody's own.
 
         Deleting a row would delete or change theirs, which this program would not even notice.
@@ -121,7 +122,7 @@ class Server(Session):
                 (list(self.tables),),
             ):
                 if name not in self.tables:
-                    found = statements.Stranger(name, child, column)
+                    found = Stranger(name, child, column)
                     self._strangers.setdefault(parent, []).append(found)
         return self._strangers.get(table.name, [])
 

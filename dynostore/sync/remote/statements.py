@@ -8,35 +8,28 @@ reads it there, after a crash as after a normal commit.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
-from dynostore.sync.tables import Column, Table, literal, quoted
+from dynostore.sync.remote.judgement import (
+    OVERTAKEN,
+    Stranger,
+    archive,
+    doubtful,
+    equal,
+    has_children,
+    merge,
+    merge_verdict,
+    orphan,
+    orphans_of_orphans,
+    parents_that_stay,
+    winner,
+)
+from dynostore.sync.tables import Table, literal
 
 TOKEN_MOVED = "DY001"  # noqa: S105 - a SQLSTATE
 """SQLSTATE: somebody else, a copy of this file, synced under this node's name meanwhile."""
 
-NODE_NAME = (
-    "CASE {no} WHEN 0 THEN 'plain SQL'"
-    " ELSE (SELECT w.name FROM dynostore_sync.node w WHERE w.no = {no}) END"
-)
-"""The name of the node that a row or tombstone carries the number of."""
-
 _CLOCK_LOCK_TIMEOUT = "200ms"
-
-_MERGED = {"max": "greatest({t}, {p})", "min": "least({t}, {p})"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Stranger:
-    """A foreign key of a table that this program does not sync, to one that it does.
-
-    :ivar table: ready for SQL; ``name``: as it is.
-    """
-
-    name: str
-    table: str
-    column: str
 
 
 def begin(table: Table, op: str, *, with_bases: bool) -> str:
@@ -140,10 +133,7 @@ TAKE = f"""sync_number := dynostore_sync.take();
 _LOCK = """PERFORM 1 FROM {t} WHERE {k} IN (SELECT {k} FROM dynostore_push)
         ORDER BY {k} FOR UPDATE;"""
 
-# What the server holds is older than what it once told this file, and the change was made on top of
-# that: the server was restored from a backup. In one incarnation numbers only grow.
-_OVERTAKEN = "{} < p.sync_base_seq"
-
+_NOT_CAPTURED = "'not captured, if it was a change; the server has a newer version'"
 
 # A statement that has nothing to do would still be planned, which for one row is most of the time.
 _SEEN = "SELECT array_agg(DISTINCT what) INTO sync_seen FROM dynostore_verdict;"
@@ -179,27 +169,27 @@ def _puts(table: Table, fresh: bool, number: int, token: int, unknown: Sequence[
             coalesce(t.sync_node, b.node) AS winner,
             coalesce(p.sync_mark = 'r', false) AS keep, p.sync_base AS base,
             CASE
-                WHEN t.{k} IS NOT NULL AND {_equal(table.columns)} THEN
+                WHEN t.{k} IS NOT NULL AND {equal(table.columns)} THEN
                     CASE WHEN t.sync_rev = p.sync_base THEN 'same' ELSE 'adopted' END
-                WHEN {_doubtful("t.sync_rev", "t.sync_seq", f"t.{k}")} THEN 'doubtful'
-                WHEN t.{k} IS NULL AND {_doubtful("b.rev", "b.seq", "b.key")} THEN 'doubtful'
-                WHEN {_orphan(table)} THEN 'orphan'
+                WHEN {doubtful("t.sync_rev", "t.sync_seq", f"t.{k}")} THEN 'doubtful'
+                WHEN t.{k} IS NULL AND {doubtful("b.rev", "b.seq", "b.key")} THEN 'doubtful'
+                WHEN {orphan(table)} THEN 'orphan'
                 WHEN t.{k} IS NULL AND (b.key IS NULL OR b.rev = p.sync_base
-                    OR {_OVERTAKEN.format("b.seq")}) THEN 'insert'
+                    OR {OVERTAKEN.format("b.seq")}) THEN 'insert'
                 WHEN t.{k} IS NULL THEN 'back'
                 WHEN t.sync_rev = p.sync_base THEN 'update'
-                WHEN {_OVERTAKEN.format("t.sync_seq")} THEN 'forward'
-                {_merge_verdict(table)}
+                WHEN {OVERTAKEN.format("t.sync_seq")} THEN 'forward'
+                {merge_verdict(table)}
                 ELSE 'lost'
             END AS what
         FROM dynostore_push p
         LEFT JOIN {t} t ON t.{k} = p.{k}
         LEFT JOIN dynostore_sync.tombstone b ON b.tbl = {name} AND b.key = p.{k}::text;
-    {_orphans_of_orphans(table)}
+    {orphans_of_orphans(table)}
     {_SEEN}
-    {_archive(table, "t", "'replaced by a row of another node'", "forward", held, unknown)}
-    {_archive(table, "p", "'lost to a newer version'", "lost", f"{token}, sync_number, {number}")}
-    {_archive(table, "p", _NOT_CAPTURED, "doubtful", f"{token}, sync_number, {number}", once=True)}
+    {archive(table, "t", "'replaced by a row of another node'", "forward", held, unknown)}
+    {archive(table, "p", "'lost to a newer version'", "lost", f"{token}, sync_number, {number}")}
+    {archive(table, "p", _NOT_CAPTURED, "doubtful", f"{token}, sync_number, {number}", once=True)}
     IF sync_seen && '{{insert,back}}' THEN
         INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
             SELECT b.tbl, b.key, b.rev, b.seq, b.node, 'deletion undone by a later version'
@@ -220,11 +210,11 @@ def _puts(table: Table, fresh: bool, number: int, token: int, unknown: Sequence[
             FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
             WHERE t.{k} = p.{k} AND v.what IN ('update', 'forward');
     END IF;
-    {_merge(table, number, token)}
+    {merge(table, number, token)}
     SELECT coalesce(jsonb_agg(jsonb_build_object('key', key, 'what', CASE
             WHEN what IN ('insert', 'forward') THEN 'kept' ELSE what END,
             'rev', CASE WHEN what IN ('insert', 'forward') THEN base ELSE rev END,
-            'seq', seq, 'keep', keep, {_winner("'lost', 'back'")})), '[]')
+            'seq', seq, 'keep', keep, {winner("'lost', 'back'")})), '[]')
         INTO sync_outcome FROM dynostore_verdict
         WHERE what <> 'update' AND (keep OR what NOT IN ('insert', 'forward'));
     END IF;"""
@@ -249,18 +239,18 @@ def _deletes(
                 WHEN t.{k} IS NULL AND b.key IS NOT NULL THEN 'gone'
                 WHEN t.{k} IS NULL AND p.sync_base IS NULL THEN 'nothing'
                 WHEN t.{k} IS NULL THEN 'delete'
-                WHEN {_doubtful("t.sync_rev", "t.sync_seq", f"t.{k}")} THEN 'doubtful'
+                WHEN {doubtful("t.sync_rev", "t.sync_seq", f"t.{k}")} THEN 'doubtful'
                 WHEN t.sync_rev IS DISTINCT FROM p.sync_base
-                    AND ({_OVERTAKEN.format("t.sync_seq")}) IS NOT TRUE THEN 'lost'
-                WHEN {_has_children(table, strangers)} THEN 'children'
+                    AND ({OVERTAKEN.format("t.sync_seq")}) IS NOT TRUE THEN 'lost'
+                WHEN {has_children(table, strangers)} THEN 'children'
                 ELSE 'delete'
             END AS what
         FROM dynostore_push p
         LEFT JOIN {t} t ON t.{k} = p.{k}
         LEFT JOIN dynostore_sync.tombstone b ON b.tbl = {name} AND b.key = p.{k}::text;
-    {_parents_that_stay(table)}
+    {parents_that_stay(table)}
     {_SEEN}
-    {_archive(table, "t", "'deleted'", "delete", "t.sync_rev, t.sync_seq, t.sync_node", unknown)}
+    {archive(table, "t", "'deleted'", "delete", "t.sync_rev, t.sync_seq, t.sync_node", unknown)}
     INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why)
         SELECT {name}, key, {token}, sync_number, {number}, 'deletion lost to a newer version'
         FROM dynostore_verdict WHERE what IN ('lost', 'doubtful');
@@ -271,147 +261,5 @@ def _deletes(
     SELECT coalesce(jsonb_agg(jsonb_build_object('key', key, 'what',
             CASE WHEN what = 'delete' THEN 'kept' ELSE what END,
             'rev', CASE WHEN what = 'delete' THEN base ELSE rev END, 'seq', seq,
-            {_winner("'lost'")})), '[]')
+            {winner("'lost'")})), '[]')
         INTO sync_outcome FROM dynostore_verdict WHERE NOT (what = 'delete' AND NOT keep);"""
-
-
-_NOT_CAPTURED = "'not captured, if it was a change; the server has a newer version'"
-
-
-def _doubtful(rev: str, seq: str, there: str) -> str:
-    """Tell whether a row that may not have changed here stands against a newer one there."""
-    return (
-        f"p.sync_mark = 's' AND {there} IS NOT NULL AND {rev} IS DISTINCT FROM p.sync_base"
-        f" AND ({_OVERTAKEN.format(seq)}) IS NOT TRUE"
-    )
-
-
-def _winner(verdicts: str) -> str:
-    """Name, for people, who wrote or deleted what stood against a change."""
-    return f"'node', CASE WHEN what IN ({verdicts}) THEN {NODE_NAME.format(no='winner')} END"
-
-
-def _equal(columns: tuple[Column, ...]) -> str:
-    ours = ", ".join(f"p.{c.quoted}" for c in columns)
-    theirs = ", ".join(f"t.{c.quoted}" for c in columns)
-    return f"ROW({theirs}) IS NOT DISTINCT FROM ROW({ours})"
-
-
-def _orphan(table: Table) -> str:
-    tests = [
-        f"p.{c.quoted} IS NOT NULL AND NOT EXISTS"
-        f" (SELECT 1 FROM {quoted(c.parent)} u WHERE u.{quoted(c.parent_key)} = p.{c.quoted})"
-        for c in table.columns
-        if c.parent and c.parent_key and c.parent != table.name
-    ]
-    return " OR ".join(tests) or "false"
-
-
-def _orphans_of_orphans(table: Table) -> str:
-    """Mark the rows whose parent in the same table is neither there nor written with them.
-
-    Rows that refer to each other in a circle come into being together.
-    """
-    k, t = table.key.quoted, table.quoted
-    tests = [
-        f"""(p.{c.quoted} IS NOT NULL
-            AND NOT EXISTS (SELECT 1 FROM {t} u WHERE u.{k} = p.{c.quoted})
-            AND NOT EXISTS (SELECT 1 FROM dynostore_verdict w
-                WHERE w.id = p.{c.quoted} AND w.what IN ('insert', 'back')))"""
-        for c in table.references
-        if c.parent == table.name
-    ]
-    return _until_nothing_changes(
-        tests,
-        f"""UPDATE dynostore_verdict v SET what = 'orphan' FROM dynostore_push p
-            WHERE p.{k} = v.id AND v.what NOT IN ('same', 'adopted', 'doubtful', 'orphan')""",
-    )
-
-
-def _parents_that_stay(table: Table) -> str:
-    """Mark the rows of a deletion that others of the same table refer to which stay."""
-    tests = [f"u.{quoted(c)} = v.id" for name, c in table.children if name == table.name]
-    return _until_nothing_changes(
-        tests,
-        f"""UPDATE dynostore_verdict v SET what = 'children' FROM {table.quoted} u
-            WHERE v.what = 'delete' AND NOT EXISTS (SELECT 1 FROM dynostore_verdict w
-                WHERE w.id = u.{table.key.quoted} AND w.what = 'delete')""",
-    )
-
-
-def _until_nothing_changes(tests: list[str], update: str) -> str:
-    if not tests:
-        return ""
-    return f"""LOOP
-        {update}
-            AND ({" OR ".join(tests)});
-        EXIT WHEN NOT FOUND;
-    END LOOP;"""
-
-
-def _has_children(table: Table, strangers: Sequence[Stranger]) -> str:
-    children = [(quoted(c), column) for c, column in table.children if c != table.name]
-    children += [(stranger.table, stranger.column) for stranger in strangers]
-    tests = [
-        f"EXISTS (SELECT 1 FROM {child} u WHERE u.{quoted(column)} = t.{table.key.quoted})"
-        for child, column in children
-    ]
-    return " OR ".join(tests) or "false"
-
-
-def _merge_verdict(table: Table) -> str:
-    if not any(c.merge for c in table.columns):
-        return ""
-    fixed = tuple(c for c in table.columns if not c.merge)
-    return f"WHEN {_equal(fixed)} THEN 'merged'"
-
-
-def _merge(table: Table, number: int, token: int) -> str:
-    """Write what two nodes' values make together, unless the server's are that already."""
-    merging = [c for c in table.columns if c.merge]
-    if not merging:
-        return ""
-    values = {
-        c.quoted: _MERGED[str(c.merge)].format(t=f"t.{c.quoted}", p=f"p.{c.quoted}")
-        for c in merging
-    }
-    k = table.key.quoted
-    return f"""IF 'merged' = ANY (sync_seen) THEN
-        UPDATE {table.quoted} t
-        SET ({", ".join(values)}, sync_rev, sync_seq, sync_node) =
-            ROW({", ".join(values.values())}, {token}, sync_number, {number})
-        FROM dynostore_push p JOIN dynostore_verdict v ON v.id = p.{k}
-        WHERE t.{k} = p.{k} AND v.what = 'merged'
-        AND ROW({", ".join("t." + c for c in values)})
-            IS DISTINCT FROM ROW({", ".join(values.values())});
-    END IF;"""
-
-
-def _archive(
-    table: Table,
-    alias: str,
-    why: str,
-    what: str,
-    stamps: str,
-    unknown: Sequence[str] = (),
-    *,
-    once: bool = False,
-) -> str:
-    """Keep the image of the rows with one verdict: of the server's (t) or of mine (p).
-
-    :param once: not where the same image was kept for the same reason before.
-    """
-    k = table.key.quoted
-    names = [*(c.quoted for c in table.columns), *map(quoted, unknown)]
-    row = ", ".join(f"{alias}.{name}" for name in names)
-    image = f"to_json((SELECT sync_row FROM (SELECT {row}) sync_row))::text"
-    source = table.quoted if alias == "t" else "dynostore_push"
-    kept = f"""AND NOT EXISTS (SELECT FROM dynostore_sync.archive a WHERE a.key = v.key
-            AND a.tbl = {literal(table.name)} AND a.why = {why} AND a.image = {image})"""
-    return f"""IF '{what}' = ANY (sync_seen) THEN
-        INSERT INTO dynostore_sync.archive (tbl, key, rev, seq, node, why, image)
-        SELECT {literal(table.name)}, v.key, {stamps}, {why},
-            {image}
-        FROM {source} {alias} JOIN dynostore_verdict v ON v.id = {alias}.{k}
-        WHERE v.what = '{what}' {kept if once else ""};
-    END IF;"""
