@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from dynostore import errors
+from dynostore.ids import derived_id
 from dynostore.importing.item import ImportItem
 from dynostore.importing.keys import tell_apart
 from dynostore.importing.ledger import Ledger, Log, opened_ledger
@@ -74,7 +75,8 @@ class Comparison:
 class SourcesReport:
     """What came of comparing sources with the store.
 
-    :ivar differences: all of them, source by source, in the order in which those are read.
+    :ivar differences: all of them, source by source, in the order in which those are read. What
+        several readers say alike of something that belongs to no record is among them once.
     """
 
     sources: list[Comparison] = dataclasses.field(default_factory=list)
@@ -107,17 +109,18 @@ def verify_sources(
     """
     started_s = time.monotonic()
     report = SourcesReport()
-    for kind, source, options in _known(store, sources):
-        comparison = Comparison(source.shown, kind)
-        report.sources.append(comparison)
-        if not source.is_url and not os.path.exists(source.root):
-            comparison.status = "gone"
-            continue
-        try:
-            with opened_ledger() as ledger, source.hiding():
-                _compare(store, source, kind, options, ledger, comparison, report, progress)
-        except errors.DynostoreError as exc:
-            comparison.status, comparison.reason = "unread", exc.message
+    with opened_ledger() as told:
+        for kind, source, options in _known(store, sources):
+            comparison = Comparison(source.shown, kind)
+            report.sources.append(comparison)
+            if not source.is_url and not os.path.exists(source.root):
+                comparison.status = "gone"
+                continue
+            try:
+                with source.hiding():
+                    _compare(store, source, kind, options, told, comparison, report, progress)
+            except errors.DynostoreError as exc:
+                comparison.status, comparison.reason = "unread", exc.message
     report.seconds = time.monotonic() - started_s
     return report
 
@@ -153,19 +156,28 @@ def _compare(
     source: Source,
     kind: str,
     options: ReadOptions,
-    ledger: Ledger,
+    told: Ledger,
     comparison: Comparison,
     report: SourcesReport,
     progress: Callable[[int], None] | None,
 ) -> None:
-    for item, differences in compared(store.imports, source, kind, options, ledger):
-        comparison.records += isinstance(item, ImportItem) or item.is_record
-        comparison.equal += not differences
-        if differences:
-            comparison.status = "different"
-            report.differences += differences
-        if progress is not None and comparison.records % _BATCH_RECORDS == 0:
-            progress(comparison.records)
+    with opened_ledger() as ledger:
+        for item, differences in compared(store.imports, source, kind, options, ledger):
+            is_record = isinstance(item, ImportItem) or item.is_record
+            comparison.records += is_record
+            comparison.equal += not differences
+            if differences:
+                comparison.status = "different"
+                report.differences += (
+                    found for found in differences if is_record or _is_news(told, source, found)
+                )
+            if progress is not None and comparison.records % _BATCH_RECORDS == 0:
+                progress(comparison.records)
+
+
+def _is_news(told: Ledger, source: Source, found: Difference) -> bool:
+    """Tell whether no other reader of the source has said this, such as of a link to nothing."""
+    return told.note(derived_id("sources", source.shown, f"{found.path}\0{found.reason}"))
 
 
 def compared(

@@ -107,7 +107,9 @@ class SourceTree:
     def _link(self, path: str) -> Finding:
         target = os.path.realpath(path)
         if target != self.root and not target.startswith(self._prefix):
-            reason = f"a link out of the tree, to {shown(target)}; import that place by itself"
+            there = os.path.lexists(target)
+            advice = "; import that place by itself" if there else ", where nothing is"
+            reason = f"a link out of the tree, to {shown(target)}{advice}"
             return Finding(self.relative(path), "invalid", reason)
         if not os.path.lexists(target):
             return Finding(self.relative(path), "skipped", "a link to nothing")

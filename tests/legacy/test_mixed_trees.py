@@ -13,6 +13,7 @@ import pytest
 from dynostore import Store
 from dynostore.importer import import_from
 from dynostore.importing.source import choose_readers, find_source
+from dynostore.importing.verify import verify_sources
 from dynostore.legacy import READERS
 
 TASK = "id: task-3\ngoal: Establish the queue.\n"
@@ -32,6 +33,24 @@ def test_a_damaged_database_is_told_of_beside_another_tools_data(
     assert (lost.path, lost.kind, lost.files) == (chiffon.path.name, "chiffon", 1)
     assert "the database is broken" in (lost.reason or "")
     assert report.files.found == tree.file_count()
+
+
+def test_what_all_readers_say_of_one_path_is_compared_once(
+    tree: Any, chiffon: Any, haia: Any, target: Store
+) -> None:
+    tree.add_a()
+    chiffon.add("tasks", chiffon.task(1))
+    haia.add("conversations", haia.talk(1))
+    os.symlink(tree.root.parent / "gone.db", tree.root / "link.db")
+    os.symlink(tree.root.parent / "gone", tree.root / "runs/link")
+    assert import_from(tree.root, target).kind == "dynoai, chiffon, haia"
+    for given in ([], [tree.root]):
+        report = verify_sources(target, given)
+        assert sorted(found.path for found in report.differences) == ["link.db", "runs/link"]
+        assert all("gone" in found.reason for found in report.differences)
+        assert not any("import that place" in found.reason for found in report.differences)
+        assert [found.status for found in report.sources] == ["different"] * 3
+        assert report.exit_code == 7
 
 
 def test_a_file_that_is_a_part_of_a_databases_record_is_counted_once(
