@@ -12,7 +12,9 @@ from dynostore import config, models
 from dynostore.database import PostgresServer, connect_server
 from dynostore.doctor.findings import Finding, telling
 from dynostore.doctor.schema import look_at_schema
+from dynostore.doctor.syncing import MEND_IDENTITY
 from dynostore.own_models import OwnModels
+from dynostore.sync.local.journal import IS_ANOTHER
 from dynostore.sync.tables import SYNC_COLUMNS, describe
 
 _OLDEST = 140000
@@ -159,8 +161,7 @@ def _never_set_up(known: str | None) -> Finding:
     if known is None:
         message = "nobody has synced with this server yet"
         return Finding("identity", "note", message, "dynostore sync")
-    message = "was emptied, or is not the server that this file was synced with"
-    return Finding("identity", "error", message, "dynostore sync --adopt, if it is meant to be")
+    return Finding("identity", "error", f"was emptied, or {IS_ANOTHER}", MEND_IDENTITY)
 
 
 def _identity(db: PostgresServer, known: str | None) -> list[Finding]:

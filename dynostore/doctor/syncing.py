@@ -12,7 +12,14 @@ from dynostore.doctor.findings import Finding, telling
 from dynostore.fields import utc_now
 from dynostore.own_models import OwnModels
 from dynostore.sync.local.capture import uncaptured
+from dynostore.sync.local.journal import HAS_FORGOTTEN, IS_ANOTHER
 from dynostore.sync.tables import describe
+
+MEND_IDENTITY = (
+    "sync with the right server (dynostore sync --to URL), or restore this one from its backup and "
+    "then sync; to take this one as it is and send it every row anew: dynostore sync --adopt"
+)
+"""What ends the refusal of a server that is not the one known; another sync only repeats it."""
 
 _STANDING_STILL = dt.timedelta(days=1)
 _COUNTED_TO = 10_000
@@ -78,7 +85,9 @@ def _lag(connection: sqlite3.Connection) -> list[Finding]:
     findings = []
     if error:
         message = f"the last sync failed at {error_at}: {error}"
-        findings.append(Finding("sync", "warning", message, "dynostore sync"))
+        refused = error.endswith((IS_ANOTHER, HAS_FORGOTTEN))
+        mend = MEND_IDENTITY if refused else "dynostore sync"
+        findings.append(Finding("sync", "warning", message, mend))
     conflicts, rejects = connection.execute(_OPEN).fetchone()
     if conflicts:
         message = f"{conflicts:,} conflicts are open"

@@ -12,7 +12,7 @@ import uuid
 from dynostore.errors import IdentityMismatch
 from dynostore.sync.exchange import Reports
 from dynostore.sync.local.changes import LocalFile
-from dynostore.sync.local.journal import Node, Pending, new_token
+from dynostore.sync.local.journal import HAS_FORGOTTEN, Node, Pending, new_token
 from dynostore.sync.push.acknowledge import acknowledge_after_crash
 from dynostore.sync.reconcile import reconcile
 from dynostore.sync.remote.server import Server
@@ -168,7 +168,7 @@ def _file_is_a_copy(
     tokens = [batch.token for batch in pending] + [node.token]
     if node.token is not None and not any(server.has_batch(node.node_id, t) for t in tokens if t):
         raise IdentityMismatch(
-            f"{server.place.shown}: has forgotten what it agreed on with this file",
+            f"{server.place.shown}: {HAS_FORGOTTEN}",
             hint="ask for the server's backups, or send everything anew: dynostore sync --adopt",
             node_id=node.node_id,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sqlite3
 import sys
@@ -160,8 +161,17 @@ def test_a_file_that_syncs_is_looked_at_with_its_server(
     postgres.execute("UPDATE dynostore_sync.server SET id = gen_random_uuid()", database)
     done = call("--json", "doctor")
     assert (done.code, done.finding("identity")["severity"]) == (1, "error")
-    assert "--adopt" in done.finding("identity")["mend"]
+    mend = done.finding("identity")["mend"]
+    assert re.search(r"right server .*--to.* backup .* dynostore sync --adopt$", mend)
     assert call("doctor", "--offline").code == 0
+
+    assert call("sync").code == 6  # and again: what it said is now the last error
+    done = call("--json", "doctor", "--offline")
+    assert "is not the server that this file was synced with" in done.finding("sync")["message"]
+    assert done.finding("sync")["mend"] == mend
+    assert call("sync", "--adopt").code == 0
+    done = call("--json", "doctor")
+    assert {done.finding(check)["severity"] for check in ("sync", "identity")} == {"ok"}
 
 
 def test_rights_that_are_missing_on_the_server_are_named(

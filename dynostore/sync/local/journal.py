@@ -14,6 +14,10 @@ from typing import Any
 
 from dynostore.fields import time_text, utc_now
 
+IS_ANOTHER = "is not the server that this file was synced with"
+HAS_FORGOTTEN = "has forgotten what it agreed on with this file"
+"""What ends a sync at the wrong server; kept as its error, by which the doctor knows it."""
+
 
 @dataclasses.dataclass
 class Node:

@@ -12,6 +12,7 @@ from dynostore import __version__, errors
 from dynostore.driver_errors import sqlstate
 from dynostore.migrator import Migrator, directory, is_additive, step_names
 from dynostore.own_schema import OwnSchema
+from dynostore.sync.local.journal import IS_ANOTHER
 from dynostore.sync.remote.server import PROTOCOL, Server
 from dynostore.sync.remote.survey import (
     SHAPES,
@@ -143,7 +144,7 @@ class Setup:
         found = identity.id if identity else None
         if found != expected:
             raise errors.IdentityMismatch(
-                f"{self._server.place.shown}: is not the server that this file was synced with",
+                f"{self._server.place.shown}: {IS_ANOTHER}",
                 hint="sync with the right server, or accept this one: dynostore sync --adopt",
                 server_id=found,
                 expected=expected,
