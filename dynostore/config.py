@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dynostore.errors import ConfigError
+from dynostore.errors import ConfigError, quoted, shortened
 from dynostore.urls import (
     compose_postgres,
     is_postgres,
@@ -220,7 +220,7 @@ class _Profiles:
             raise ConfigError(f"{path}: a mapping is expected at the top")
         unknown = set(document) - {"default", "profiles"}
         if unknown:
-            raise ConfigError(f"{path}: unknown key {min(map(str, unknown))!r}")
+            raise ConfigError(f"{path}: unknown key {quoted(min(map(str, unknown)))}")
         default = document.get("default", "default")
         profiles = document.get("profiles", {})
         if not isinstance(default, str):
@@ -230,7 +230,7 @@ class _Profiles:
         for name, body in profiles.items():
             _check_profile(path, str(name), body)
         if "default" in document and default not in profiles:
-            raise ConfigError(f"{path}: default: there is no profile {default!r}")
+            raise ConfigError(f"{path}: default: there is no profile {quoted(default)}")
         return cls(path, default, {str(n): _placed(path, b) for n, b in profiles.items()})
 
     def get(self, name: str | None) -> dict[str, Any]:
@@ -239,12 +239,12 @@ class _Profiles:
         if name not in self.profiles:
             if self.path is None:
                 raise ConfigError(
-                    f"there is no profile {name!r}, and no {CONFIG_NAME} here or in "
+                    f"there is no profile {quoted(name)}, and no {CONFIG_NAME} here or in "
                     f"{user_config_dir()}",
                     hint="--config FILE names another",
                 )
             known = ", ".join(sorted(self.profiles)) or "none"
-            raise ConfigError(f"{self.path}: there is no profile {name!r}; known: {known}")
+            raise ConfigError(f"{self.path}: there is no profile {quoted(name)}; known: {known}")
         return self.profiles[name]
 
 
@@ -282,17 +282,19 @@ def _check_profile(path: Path, name: str, body: Any) -> None:
     if not isinstance(body, dict):
         raise ConfigError(f"{path}: profiles.{name}: a mapping is expected")
     for key, value in body.items():
-        where = f"{path}: profiles.{name}.{key}"
+        where = f"{path}: profiles.{name}.{shortened(str(key))}"
         types = _SETTING_TYPES.get(key, (str,) if key in ("url", "remote") else None)
         if types is None:
             raise ConfigError(f"{where}: unknown key")
         if not isinstance(value, types) or isinstance(value, bool):
             raise ConfigError(f"{where}: {' or '.join(t.__name__ for t in types)} expected")
         if key == "synchronous" and value not in _SYNCHRONOUS:
-            raise ConfigError(f"{where}: {value!r} is none of {', '.join(_SYNCHRONOUS)}")
+            raise ConfigError(f"{where}: {quoted(value)} is none of {', '.join(_SYNCHRONOUS)}")
         least = int(key in ("pool_max", "keep_states"))
         if isinstance(value, int | float) and not least <= value <= _MAX_SETTING:
-            raise ConfigError(f"{where}: {value} is not between {least} and {_MAX_SETTING:,}")
+            raise ConfigError(
+                f"{where}: {quoted(value)} is not between {least} and {_MAX_SETTING:,}"
+            )
     most = body.get("pool_max", Settings.pool_max)
     if body.get("pool_min", 0) > most:
         raise ConfigError(f"{path}: profiles.{name}.pool_min: is greater than pool_max, {most}")

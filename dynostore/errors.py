@@ -10,6 +10,27 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Self
 
+_QUOTED_CHARACTERS = 80
+
+
+def quoted(value: Any) -> str:
+    """Give a value as a message quotes what was given: as Python writes it, and short.
+
+    What is cut off is told by ``...`` behind it.
+    """
+    if isinstance(value, str | bytes):  # cut first: there may be megabytes of it
+        text = repr(value[:_QUOTED_CHARACTERS])
+        return text if len(value) <= _QUOTED_CHARACTERS else f"{text}..."
+    try:
+        return shortened(repr(value))
+    except ValueError:  # Python writes integers of up to 4,300 digits
+        return f"<{type(value).__name__} with too many digits>"
+
+
+def shortened(text: str) -> str:
+    """Give the beginning of a text, with ``...`` where that is not all."""
+    return text if len(text) <= _QUOTED_CHARACTERS else f"{text[:_QUOTED_CHARACTERS]}..."
+
 
 class DynostoreError(Exception):
     """The root: catch this to catch all that dynostore raises on purpose.
@@ -76,7 +97,7 @@ class InvalidValue(DynostoreError, ValueError):
     exit_code = 2
 
     def __init__(self, field: str, reason: str, **data: Any) -> None:
-        super().__init__(f"{field}: {reason}", field=field, reason=reason, **data)
+        super().__init__(f"{shortened(field)}: {reason}", field=field, reason=reason, **data)
         self.field = field
         self.reason = reason
 
@@ -111,7 +132,7 @@ class NotFound(DynostoreError, LookupError):
     @classmethod
     def of(cls, key: Any) -> Self:
         """Give the error for an id that no record of this kind has."""
-        return cls(f"there is no {cls.noun} {key!r}", hint=cls.found_by, id=key)
+        return cls(f"there is no {cls.noun} {quoted(key)}", hint=cls.found_by, id=key)
 
 
 class RunNotFound(NotFound):

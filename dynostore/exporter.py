@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from dynostore import __version__, compat, errors
 from dynostore.database import SqliteFile
+from dynostore.errors import quoted
 from dynostore.exporting.cells import csv_line, header_cells, row_cells
 from dynostore.exporting.folders import (
     DERIVED,
@@ -118,7 +119,7 @@ def export_to(
         chosen tables, for an older tool's directory, or one that is another tool's.
     """
     if form not in FORMATS:
-        raise errors.ConfigError(f"form: {form!r} is none of {', '.join(FORMATS)}")
+        raise errors.ConfigError(f"form: {quoted(form)} is none of {', '.join(FORMATS)}")
     compat.require_database(store.place, "exports")
     shown = os.fspath(output) if isinstance(output, str | os.PathLike) else STDOUT
     own = [str(model._meta.table_name) for model in store.own.models]

@@ -22,6 +22,8 @@ from typing import Any
 import orjson
 import peewee
 
+from dynostore.errors import quoted
+
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 _LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
@@ -172,7 +174,7 @@ class _Text(peewee.Field):
         """Accept storable text, one of the choices if there are any."""
         text = check_text(value)
         if self.allowed and text not in self.allowed:
-            raise ValueError(f"unknown value {text!r}; one of {', '.join(self.allowed)}")
+            raise ValueError(f"unknown value {quoted(text)}; one of {', '.join(self.allowed)}")
         return text
 
 
@@ -221,7 +223,7 @@ class WholeNumberField(peewee.BigIntegerField):
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError(f"integer expected, not {type(value).__name__}")
         if not self.low <= value <= self.high:
-            raise ValueError(f"{value} is not between {self.low} and {self.high}")
+            raise ValueError(f"{quoted(value)} is not between {self.low} and {self.high}")
         return value
 
 
@@ -363,7 +365,7 @@ class UuidField(peewee.Field):
         try:
             return str(uuid.UUID(check_text(value)))
         except ValueError:
-            raise ValueError(f"not a UUID: {value!r}") from None
+            raise ValueError(f"not a UUID: {quoted(value)}") from None
 
     def db_value(self, value: Any) -> Any:
         """Give the 36 characters; anything else goes as it is, to match no row."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from dynostore import errors
+from dynostore.errors import quoted
 from dynostore.importing.archive import (
     archive_source,
     finish_interrupted,
@@ -89,7 +90,7 @@ def import_from(
     """
     if existing not in get_args(Existing):
         raise errors.ConfigError(
-            f"existing: {existing!r} is none of {', '.join(get_args(Existing))}"
+            f"existing: {quoted(existing)} is none of {', '.join(get_args(Existing))}"
         )
     if store is None and not dry_run:
         raise errors.ConfigError("an import needs a store; only a dry run does without one")

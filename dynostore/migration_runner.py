@@ -200,7 +200,9 @@ def offline_sql(
     :raises InvalidValue: no such dialect, or no step of that number.
     """
     if dialect not in ("sqlite", "postgres"):
-        raise errors.InvalidValue("dialect", f"{dialect!r} is neither sqlite nor postgres")
+        raise errors.InvalidValue(
+            "dialect", f"{errors.quoted(dialect)} is neither sqlite nor postgres"
+        )
     done = set(applied)
     steps = [Step(name, None) for name in step_names(where)]
     require_number(steps, to)

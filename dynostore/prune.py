@@ -14,6 +14,7 @@ import peewee
 
 from dynostore import errors
 from dynostore.compat import require_database
+from dynostore.errors import quoted
 from dynostore.fields import utc_now
 from dynostore.models import (
     AgentSession,
@@ -109,7 +110,7 @@ def prune(
 def _wanted(families: Sequence[str], status: str | None) -> list[str]:
     for name in families:
         if name not in FAMILIES:
-            raise errors.InvalidValue("family", f"{name!r} is none of {', '.join(FAMILIES)}")
+            raise errors.InvalidValue("family", f"{quoted(name)} is none of {', '.join(FAMILIES)}")
         known = _statuses(FAMILIES[name])
         if status is not None and status not in (known or ()) and known != ():
             told = "have no status" if known is None else f"have the statuses {', '.join(known)}"
@@ -120,7 +121,9 @@ def _wanted(families: Sequence[str], status: str | None) -> list[str]:
         name for name in BY_DEFAULT if status is None or status in (_statuses(FAMILIES[name]) or ())
     ]
     if not wanted:
-        raise errors.InvalidValue("status", f"no family knows {status!r}; name one for any text")
+        raise errors.InvalidValue(
+            "status", f"no family knows {quoted(status)}; name one for any text"
+        )
     return wanted
 
 

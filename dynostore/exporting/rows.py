@@ -11,6 +11,7 @@ import peewee
 
 from dynostore import errors, models
 from dynostore.database import StoreDatabase
+from dynostore.errors import quoted
 from dynostore.fields import FlagField, JsonField, UtcTimeField, UuidField, time_text
 from dynostore.models.base import Record, key_field
 from dynostore.repositories import (
@@ -75,7 +76,7 @@ class Selection:
         """
         for name in (*self.tables, *self.keys):
             if name not in _TABLES:
-                raise errors.ConfigError(f"tables: {name!r} is none of {', '.join(_TABLES)}")
+                raise errors.ConfigError(f"tables: {quoted(name)} is none of {', '.join(_TABLES)}")
         wanted = [_TABLES[name] for name in self.tables or _TABLES]
         if with_parents:
             wanted += [parent for model in wanted for parent in model._meta.refs.values()]

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from dynostore import errors
 from dynostore.database import PostgresServer, StoreDatabase
+from dynostore.errors import quoted
 from dynostore.legacy import Reader
 from dynostore.legacy.detection import TreeReader, readers_below
 from dynostore.legacy.source_sqlite import refuse_broken
@@ -128,7 +129,7 @@ def choose_readers(source: Source, kind: str, readers: Sequence[Reader]) -> list
         for reader in readers:
             if reader.kind == kind:
                 return [reader]
-        raise errors.ConfigError(f"kind: {kind!r} is none of auto, {known}")
+        raise errors.ConfigError(f"kind: {quoted(kind)} is none of auto, {known}")
     with source.hiding():
         found = _detected(source, readers)
     if not found and os.path.isfile(source.root):

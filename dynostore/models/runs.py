@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from dynostore.errors import quoted
 from dynostore.fields import (
     JsonField,
     ReferenceField,
@@ -34,7 +35,7 @@ class RunFilename(TextField):
         """Accept ``output/VE.csv``; refuse what could leave the directory."""
         text = super().check(value)
         if any(part in ("", ".", "..") for part in text.split("/")):
-            raise ValueError(f"{text!r} is not a path below the run's directory")
+            raise ValueError(f"{quoted(text)} is not a path below the run's directory")
         return text
 
 
@@ -45,7 +46,7 @@ class Sha256(StringField):
         """Accept 64 hexadecimal digits of either case."""
         text = super().check(value).lower()
         if len(text) != 64 or not set(text) <= set("0123456789abcdef"):
-            raise ValueError(f"{value!r} is not a SHA-256 in 64 hexadecimal digits")
+            raise ValueError(f"{quoted(value)} is not a SHA-256 in 64 hexadecimal digits")
         return text
 
 

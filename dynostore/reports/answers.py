@@ -8,6 +8,7 @@ from typing import Any
 
 from dynostore import errors
 from dynostore.compat import require_database
+from dynostore.errors import quoted
 from dynostore.fields import UtcTimeField, UuidField, WholeNumberField, time_text, utc_now
 from dynostore.reports import tasks
 from dynostore.reports.declaration import Report
@@ -47,7 +48,7 @@ def statement(
     """
     report = _report(name)
     if dialect not in DIALECTS:
-        raise errors.InvalidValue("dialect", f"{dialect!r} is none of {', '.join(DIALECTS)}")
+        raise errors.InvalidValue("dialect", f"{quoted(dialect)} is none of {', '.join(DIALECTS)}")
     literals = _literals(report, days, task_id, now)
     sql = worded(report.sql, dialect, report.words, **literals)
     return f"-- {report.title}\n{sql};\n"
@@ -89,7 +90,7 @@ def answer(
 
 def _report(name: str) -> Report:
     if name not in REPORTS:
-        raise errors.InvalidValue("report", f"{name!r} is none of {', '.join(REPORTS)}")
+        raise errors.InvalidValue("report", f"{quoted(name)} is none of {', '.join(REPORTS)}")
     return REPORTS[name]
 
 

@@ -12,6 +12,7 @@ import peewee
 
 from dynostore import errors
 from dynostore.database import StoreDatabase
+from dynostore.errors import quoted
 from dynostore.fields import ReferenceField, UuidField, check_text
 from dynostore.ids import derived_id
 from dynostore.models.base import Record, checked_row, key_field
@@ -295,7 +296,7 @@ class Repository:
         name = model._meta.table_name
         if not found:
             error = missing or self.NOT_FOUND
-            raise error(f"{name}: there is no {prefix!r}", hint=error.found_by, id=prefix)
+            raise error(f"{name}: there is no {quoted(prefix)}", hint=error.found_by, id=prefix)
         shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
         raise errors.AmbiguousId(
             f"{name}: {prefix!r} is the beginning of {shown}",

@@ -10,6 +10,7 @@ import peewee
 
 from dynostore import errors
 from dynostore.database import StoreDatabase
+from dynostore.errors import quoted
 from dynostore.fields import time_after, utc_now
 from dynostore.ids import new_id
 from dynostore.models.base import Record, checked
@@ -377,7 +378,7 @@ def _checked_message(message: NewMessage) -> dict[str, Any]:
     row = {"role": None, "content": None, "metadata": None, **message}
     if row["role"] not in ROLES:
         known = ", ".join(ROLES)
-        raise errors.InvalidRole("role", f"unknown value {row['role']!r}; one of {known}")
+        raise errors.InvalidRole("role", f"unknown value {quoted(row['role'])}; one of {known}")
     if row["content"] is None or row["content"] == "":
         raise errors.EmptyContent("content", "must not be empty")
     if row.get("created_at") is None:

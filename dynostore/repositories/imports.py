@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from dynostore import errors
+from dynostore.errors import quoted
 from dynostore.fields import JsonField, ReferenceField, UtcTimeField, UuidField
 from dynostore.models.base import Record, key_field
 from dynostore.models.imports import Import
@@ -96,10 +98,13 @@ class ImportRepository(Repository):
     MODELS = (Import,)
 
     def get(self, import_id: str) -> Import:
-        found = self._first(Import.select().where(Import.id == import_id))
+        found = None
+        with contextlib.suppress(ValueError):  # Postgres compares nothing else with a UUID
+            key = Import.id.check(import_id)
+            found = self._first(Import.select().where(Import.id == key))
         if found is None:
             raise errors.NotFound(
-                f"nothing was imported as {import_id!r}", hint="dynostore sources list"
+                f"nothing was imported as {quoted(import_id)}", hint="dynostore sources list"
             )
         return found  # type: ignore[no-any-return]
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import peewee
 
 from dynostore import errors
+from dynostore.errors import quoted
 from dynostore.fields import UtcTimeField, WholeNumberField, check_text, time_text
 from dynostore.models.base import Record, checked, key_field
 
@@ -58,7 +59,9 @@ def parse_cursor(cursor: str) -> tuple[dt.datetime, str]:
         time, key = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
         return UtcTimeField().check(dt.datetime.fromisoformat(time)), check_text(key)
     except (AttributeError, TypeError, ValueError):
-        raise errors.InvalidValue("after", f"{cursor!r} is not a cursor of this list") from None
+        raise errors.InvalidValue(
+            "after", f"{quoted(cursor)} is not a cursor of this list"
+        ) from None
 
 
 def check_window(limit: int, offset: int = 0) -> None:

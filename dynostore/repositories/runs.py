@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol, TypedDict, Unpack
 
 from dynostore import errors
+from dynostore.errors import quoted
 from dynostore.fields import utc_now
 from dynostore.ids import derived_id, new_id
 from dynostore.models.base import Record, checked
@@ -327,7 +328,8 @@ class RunRepository(Repository):
         if found is None:
             self.get(run_id)
             raise errors.RunFileNotFound(
-                f"run {run_id!r} has no file {filename!r}", hint=f"dynostore runs show {run_id}"
+                f"run {run_id!r} has no file {quoted(filename)}",
+                hint=f"dynostore runs show {run_id}",
             )
         return found
 
@@ -352,5 +354,5 @@ def _refuse_fixed(values: Mapping[str, Any]) -> None:
 
 def _no_run(run_id: str) -> errors.RunNotFound:
     return errors.RunNotFound(
-        f"there is no run {run_id!r}", hint="dynostore runs list", run_id=run_id
+        f"there is no run {quoted(run_id)}", hint="dynostore runs list", run_id=run_id
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol, TypedDict, Unpack
 
 from dynostore import errors
+from dynostore.errors import quoted
 from dynostore.fields import utc_now
 from dynostore.ids import new_id
 from dynostore.models.base import Record, checked
@@ -222,7 +223,7 @@ def _step_at(found: TodoList, position: int) -> dict[str, Any]:
             if step["position"] == position:
                 return step  # type: ignore[no-any-return]
     raise errors.StepNotFound(
-        f"todo list {found.todolist_id!r} has no step {position!r}",
+        f"todo list {found.todolist_id!r} has no step {quoted(position)}",
         hint=f"dynostore sessions todos show {found.todolist_id}",
         todolist_id=found.todolist_id,
         position=position,

@@ -9,6 +9,7 @@ from typing import Any
 from peewee import Value, fn
 
 from dynostore import errors
+from dynostore.errors import quoted
 from dynostore.fields import WholeNumberField, check_text
 from dynostore.models.base import key_field
 from dynostore.search.hits import (
@@ -64,7 +65,7 @@ def check_arguments(query: Any, kinds: Any, limit: Any, marks: Any) -> tuple[Kin
     except ValueError as exc:
         raise errors.InvalidValue("limit", str(exc)) from None
     if not isinstance(marks, tuple | list) or len(marks) != 2:
-        raise errors.InvalidValue("marks", f"two texts expected, not {marks!r}")
+        raise errors.InvalidValue("marks", f"two texts expected, not {quoted(marks)}")
     try:
         for mark in marks:
             check_text(mark)

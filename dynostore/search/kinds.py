@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 from dynostore import errors
+from dynostore.errors import quoted
 from dynostore.fields import JsonField
 from dynostore.models import Conversation, IdeationRequirement, Memory, Message, Run, Task
 from dynostore.models.base import Record, key_field
@@ -118,5 +119,5 @@ def kinds_of(names: str | Collection[str] | None) -> tuple[Kind, ...]:
         raise errors.InvalidValue("kinds", f"names expected, not {type(names).__name__}")
     for name in names or ():
         if not isinstance(name, str) or name not in known:
-            raise errors.InvalidValue("kinds", f"{name!r} is none of {', '.join(known)}")
+            raise errors.InvalidValue("kinds", f"{quoted(name)} is none of {', '.join(known)}")
     return tuple(known[name] for name in dict.fromkeys(names)) if names else KINDS

@@ -18,6 +18,7 @@ from dynostore.driver_errors import (
     translate,
     translated,
 )
+from dynostore.errors import quoted
 from dynostore.own_models import OwnModels
 from dynostore.store import Store
 from dynostore.sync.exchange import Exchange, Limits, Progress, Reports, TableReport
@@ -150,7 +151,7 @@ def sync(
     require_psycopg2()
     if direction not in get_args(Direction):
         raise errors.ConfigError(
-            f"direction: {direction!r} is none of {', '.join(get_args(Direction))}"
+            f"direction: {quoted(direction)} is none of {', '.join(get_args(Direction))}"
         )
     place = config.Place.of(remote)
     started = time.perf_counter()

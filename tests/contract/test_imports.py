@@ -39,8 +39,9 @@ def test_what_is_put_is_what_get_gives(store: Store) -> None:
     row = made(1, record_table="runs", record_key="r", reason="why")
     assert store.imports.put_many([row]) == []
     assert store.imports.get(row.id) == row
-    with pytest.raises(errors.NotFound):
-        store.imports.get(made(2).id)
+    for missing in (made(2).id, "no UUID"):
+        with pytest.raises(errors.NotFound):
+            store.imports.get(missing)
 
 
 def test_lists_are_newest_first_and_pages_give_each_row_once(

@@ -7,6 +7,7 @@ import secrets
 from typing import Any, Protocol, TypedDict, Unpack
 
 from dynostore import errors
+from dynostore.errors import quoted
 from dynostore.fields import utc_now
 from dynostore.ids import derived_id
 from dynostore.models.base import checked
@@ -148,7 +149,7 @@ class IdeationRequirementRepository(Repository):
             return self._existing(IdeationRequirement, this, errors.RequirementNotFound, lock=lock)
         except (ValueError, errors.RequirementNotFound):
             raise errors.RequirementNotFound(
-                f"ideation session {session_id!r} has no requirement {key!r}",
+                f"ideation session {session_id!r} has no requirement {quoted(key)}",
                 hint=f"dynostore ideation requirements list {session_id}",
                 session_id=session_id,
                 key=key,

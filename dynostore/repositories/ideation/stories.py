@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, NotRequired, Protocol, TypedDict
 
 from dynostore import errors
+from dynostore.errors import quoted
 from dynostore.fields import time_after, utc_now
 from dynostore.ids import derived_id
 from dynostore.models.base import checked
@@ -93,7 +94,7 @@ def _checked_rows(stories: Iterable[NewStory]) -> list[dict[str, Any]]:
         given = {**required, "priority": "should_have", "created_at": time_after(latest), **story}
         row = checked(IdeationStory, given)
         if row["key"] in keys:
-            raise errors.InvalidValue("key", f"{row['key']!r} is given twice")
+            raise errors.InvalidValue("key", f"{quoted(row['key'])} is given twice")
         keys.add(row["key"])
         latest = max(latest, row["created_at"])
         rows.append(row)

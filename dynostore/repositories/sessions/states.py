@@ -10,6 +10,7 @@ import peewee
 
 from dynostore import errors
 from dynostore.database import StoreDatabase
+from dynostore.errors import quoted
 from dynostore.fields import CheckedJson, WholeNumberField, utc_now
 from dynostore.ids import derived_id
 from dynostore.models.base import checked
@@ -172,7 +173,7 @@ class SessionStateRepository(Repository):
                 found = self._load_version.records(session=known, version=version)
         if not found and version is not None:
             raise errors.StateNotFound(
-                f"session {session_id!r} has no state of version {version}",
+                f"session {quoted(session_id)} has no state of version {version}",
                 hint=f"dynostore sessions states {session_id}",
                 session_id=session_id,
                 version=version,
@@ -268,7 +269,9 @@ def _cursor_version(cursor: str) -> int:
     try:
         return WholeNumberField(low=1).check(int(version))
     except ValueError:
-        raise errors.InvalidValue("after", f"{cursor!r} is not a cursor of this list") from None
+        raise errors.InvalidValue(
+            "after", f"{quoted(cursor)} is not a cursor of this list"
+        ) from None
 
 
 def _stale(session_id: str, expected: int | None, actual: int) -> errors.StaleWrite:

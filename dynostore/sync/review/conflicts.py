@@ -7,7 +7,7 @@ import datetime as dt
 import sqlite3
 from typing import Any
 
-from dynostore.errors import ConflictNotFound, InvalidValue
+from dynostore.errors import ConflictNotFound, InvalidValue, quoted
 from dynostore.fields import time_text, utc_now
 from dynostore.repositories.base import Page, check_window
 from dynostore.store import Store
@@ -96,7 +96,7 @@ def list_conflicts(store: Store, *, limit: int = 50, after: str | None = None) -
     """
     check_window(limit)
     if after is not None and not after.isdecimal():
-        raise InvalidValue("after", f"{after!r} is not a cursor of this list")
+        raise InvalidValue("after", f"{quoted(after)} is not a cursor of this list")
     with reading(store) as reader:
         rows = [] if reader is None else _rows(reader, limit + 1, after)
         found = [] if reader is None else _read(store, reader, rows[:limit])

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dynostore import errors
+from dynostore.errors import quoted
 from dynostore.migrator import step_names
 from dynostore.repositories.base import Page, check_window
 from dynostore.store import Store
@@ -65,7 +66,7 @@ def list_rejects(store: Store, *, limit: int = 50, after: str | None = None) -> 
     check_window(limit)
     table, slash, key = (after or "").partition("/")
     if after is not None and not slash:
-        raise errors.InvalidValue("after", f"{after!r} is not a cursor of this list")
+        raise errors.InvalidValue("after", f"{quoted(after)} is not a cursor of this list")
     with reading(store) as reader:
         rows = (
             []
@@ -100,11 +101,11 @@ def get_reject(store: Store, table: str, key: str) -> RejectedRow:
     found = [_row(row) for row in rows]
     if not found:
         raise errors.RejectNotFound(
-            f"{table}: there is no reject {key!r}", hint="dynostore sync rejects", id=key
+            f"{table}: there is no reject {quoted(key)}", hint="dynostore sync rejects", id=key
         )
     if found[0].key != key and len(found) > 1:
         shown = ", ".join(row.key for row in found[:5]) + (", ..." if len(found) > 5 else "")
-        raise errors.AmbiguousId(f"{table}: {key!r} is the beginning of {shown}")
+        raise errors.AmbiguousId(f"{table}: {quoted(key)} is the beginning of {shown}")
     return found[0]
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Literal, get_args
 
 from dynostore import errors
+from dynostore.errors import quoted
 from dynostore.store import Store
 from dynostore.sync.local.images import stored
 from dynostore.sync.local.reader import reading
@@ -89,7 +90,7 @@ def resolve_all(store: Store, *, keep: Keep) -> Resolutions:
 
 def _check(keep: str) -> None:
     if keep not in get_args(Keep):
-        raise errors.InvalidValue("keep", f"{keep!r} is none of {', '.join(get_args(Keep))}")
+        raise errors.InvalidValue("keep", f"{quoted(keep)} is none of {', '.join(get_args(Keep))}")
 
 
 _Row = tuple[int, str, str, bool]
