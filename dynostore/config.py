@@ -135,7 +135,10 @@ def locate(
         return Place(os.fspath(url), "argument", settings)
     if profile is not None:
         if "url" not in chosen:
-            raise ConfigError(f"{profiles.path}: profile {profile!r} has no url")
+            raise ConfigError(
+                f"{profiles.path}: profile {profile!r} has no url",
+                hint=f"add its url to {profiles.path}, or name the place itself: --db FILE",
+            )
         return Place(chosen["url"], f"profile {profile} in {profiles.path}", settings)
     for variable in ("DYNOSTORE_URL", "DATABASE_URL"):
         if environ.get(variable):
@@ -215,7 +218,14 @@ class _Profiles:
         path = Path(config) if config is not None else _find_config()
         if path is None:
             return cls(None, "default", {})
-        document = _load(path)
+        try:
+            return cls._of(path, _load(path))
+        except ConfigError as exc:
+            exc.hint = exc.hint or f"mend {path}; docs/configuration.md says what it may hold"
+            raise
+
+    @classmethod
+    def _of(cls, path: Path, document: Any) -> _Profiles:
         if not isinstance(document, dict):
             raise ConfigError(f"{path}: a mapping is expected at the top")
         unknown = set(document) - {"default", "profiles"}
@@ -244,7 +254,10 @@ class _Profiles:
                     hint="--config FILE names another",
                 )
             known = ", ".join(sorted(self.profiles)) or "none"
-            raise ConfigError(f"{self.path}: there is no profile {quoted(name)}; known: {known}")
+            raise ConfigError(
+                f"{self.path}: there is no profile {quoted(name)}; known: {known}",
+                hint=f"name one of these, or add it to {self.path}",
+            )
         return self.profiles[name]
 
 
@@ -256,12 +269,19 @@ def _load(path: Path) -> Any:
         repeated = _repeated_key(yaml.compose(text, Loader=yaml.SafeLoader))
         document = yaml.safe_load(text)
     except OSError as exc:
-        raise ConfigError(f"{path}: {exc.strerror}") from exc
+        raise ConfigError(f"{path}: {exc.strerror}", hint="--config FILE names another") from exc
     except (yaml.YAMLError, ValueError) as exc:  # ValueError: not UTF-8, or 2020-99-99 for a date
-        raise ConfigError(f"{path}: not YAML: {exc}") from exc
+        raise ConfigError(f"{path}: not YAML: {_in_one_line(exc)}") from exc
     if repeated:
         raise ConfigError(f"{path}: {repeated}: is there twice")
     return {} if document is None else document
+
+
+def _in_one_line(exc: Exception) -> str:
+    mark = getattr(exc, "problem_mark", None)
+    if mark is None:
+        return " ".join(str(exc).split())
+    return f"{getattr(exc, 'problem', '')} (line {mark.line + 1}, column {mark.column + 1})"
 
 
 def _repeated_key(node: Any, levels: int = 3) -> str | None:

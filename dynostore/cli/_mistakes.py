@@ -94,11 +94,25 @@ def hint_of(session: Session, exc: errors.DynostoreError, path: str) -> str | No
         if near is not None:
             return f"did you mean {near}?" + (f" all of them: {exc.hint}" if exc.hint else "")
     is_wrong = exc.exit_code in _WRONG_WORDS or isinstance(exc, errors.AlreadyExists)
-    if exc.hint is not None or not is_wrong:
+    if not is_wrong:
         return exc.hint
     known = _NONE_OF.search(exc.message)
     like = _near(known[1], known[2].split(", ")) if known else []
-    return f"did you mean {like[0]}? see {path} --help" if like else f"{path} --help"
+    hint = exc.hint or _where_named(session, exc)
+    if like:
+        return f"did you mean {like[0]}? {hint or f'see {path} --help'}"
+    return hint or f"{path} --help"
+
+
+def _where_named(session: Session, exc: errors.DynostoreError) -> str | None:
+    """Give where the address of the store stands, if it is wrong and nobody typed it."""
+    if not isinstance(exc, errors.ConfigError):
+        return None
+    with contextlib.suppress(errors.DynostoreError):
+        place = session.place()
+        if place.source not in ("argument", "default") and exc.message.startswith(place.shown):
+            return f"mend {place.source}; docs/configuration.md says how an address looks"
+    return None
 
 
 def _is_first_use(session: Session, exc: errors.StoreNotFound) -> bool:

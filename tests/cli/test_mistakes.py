@@ -60,3 +60,42 @@ def test_a_mistake_is_explained_and_changes_nothing(
     assert (workplace / "dynostore.db").read_bytes() == before
     names = {path.name for path in workplace.iterdir()}
     assert {name for name in names if not name.startswith("dynostore.db")} == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("profile: {}", "mend FILE; docs/configuration.md says what it may hold"),
+        (
+            "profiles: {default: {synchronous: NORMALLY}}",
+            "did you mean NORMAL? mend FILE; docs/configuration.md says what it may hold",
+        ),
+        (
+            "profiles: {default: {url: 'mysql://host/a'}}",
+            "mend default profile in FILE; docs/configuration.md says how an address looks",
+        ),
+        (
+            "{default: a, profiles: {a: {}, b: {}}}",
+            "add its url to FILE, or name the place itself: --db FILE",
+        ),
+    ],
+)
+def test_a_bad_configuration_is_mended_in_its_file(
+    call: Callable[..., Any], workplace: Path, text: str, hint: str
+) -> None:
+    path = workplace / "dynostore.yaml"
+    path.write_text(text)
+    profile = ("--profile", "a") if "b: {}" in text else ()
+    done = call("--json", *profile, "runs", "list")
+    assert (done.code, done.error["code"]) == (2, "config")
+    assert done.error["hint"].replace(str(path), "FILE") == hint
+
+
+def test_a_bad_address_is_mended_where_it_stands(
+    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYNOSTORE_URL", "mysql://host/a")
+    hint = call("--json", "runs", "list").error["hint"]
+    assert hint == "mend DYNOSTORE_URL; docs/configuration.md says how an address looks"
+    hint = call("--json", "--db", "mysql://host/a", "runs", "list").error["hint"]
+    assert hint == "dynostore runs list --help"

@@ -187,6 +187,8 @@ def test_a_bad_file_is_refused_by_path_and_key(here: Path, text: str, message: s
             locate(environ={})
         assert str(path) in str(caught.value)
         assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert caught.value.hint == f"mend {path}; docs/configuration.md says what it may hold"
 
 
 def test_an_empty_file_is_no_configuration(here: Path) -> None:
@@ -196,8 +198,9 @@ def test_an_empty_file_is_no_configuration(here: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named(here: Path) -> None:
-    with pytest.raises(ConfigError, match=r"absent\.yaml: No such file"):
+    with pytest.raises(ConfigError, match=r"absent\.yaml: No such file") as caught:
         config.locate(config=here / "absent.yaml", environ={})
+    assert caught.value.hint == "--config FILE names another"
     with pytest.raises(ConfigError, match="Is a directory"):
         config.locate(config=here, environ={})
     (here / "latin.yaml").write_bytes(b"default: \xe9")
