@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from dynostore.canonical_json import json_text
 from dynostore.exporting.rows import Row
-from dynostore.fields import json_text
 
 # What makes a formula of a cell in one spreadsheet or another (the last four are the wide forms of
 # the first), and the mark itself, so that it can be told from an apostrophe that was there before.

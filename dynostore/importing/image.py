@@ -12,6 +12,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from dynostore.canonical_json import json_text, storable_json
 from dynostore.errors import InvalidValue
 from dynostore.fields import (
     JsonField,
@@ -19,8 +20,6 @@ from dynostore.fields import (
     TextField,
     UtcTimeField,
     UuidField,
-    json_text,
-    storable_json,
     stored_field,
     time_text,
 )

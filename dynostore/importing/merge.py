@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from dynostore.canonical_json import storable_json
 from dynostore.errors import InvalidValue
 from dynostore.fields import (
     FlagField,
@@ -20,7 +21,6 @@ from dynostore.fields import (
     TextField,
     UtcTimeField,
     WholeNumberField,
-    storable_json,
     writer_of,
 )
 from dynostore.ids import derived_id

@@ -11,7 +11,11 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from dynostore.fields import INT64_MAX, INT64_MIN, is_storable_text, json_text
+from dynostore.canonical_json import is_storable_text, json_text
+from dynostore.fields import (
+    INT64_MAX,
+    INT64_MIN,
+)
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.source_json import parse
 from dynostore.legacy.timestamps import parse_utc

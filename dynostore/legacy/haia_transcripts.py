@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from dynostore.fields import json_text
+from dynostore.canonical_json import json_text
 from dynostore.ids import derived_id
 from dynostore.legacy.base import Finding, Row, SourceRecord, Unreadable
 from dynostore.legacy.cells import CellReader, shown_value

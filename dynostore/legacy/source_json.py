@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from dynostore.fields import is_storable_text
+from dynostore.canonical_json import is_storable_text
 from dynostore.legacy.base import Unreadable
 
 MAX_BYTES = 64 * 1024 * 1024

@@ -12,7 +12,7 @@ import re
 import warnings
 from typing import Any
 
-from dynostore.fields import is_storable_text
+from dynostore.canonical_json import is_storable_text
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.source_json import MAX_BYTES, parse
 

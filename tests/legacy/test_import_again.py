@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from dynostore import Store
-from dynostore.fields import json_text, time_text
+from dynostore.canonical_json import json_text
+from dynostore.fields import time_text
 from dynostore.ids import derived_id
 from dynostore.importer import import_from
 from dynostore.importing.merge import Existing

@@ -13,7 +13,7 @@ import pytest
 
 from dynostore import Store, errors
 from dynostore.importer import import_from
-from dynostore.importing.archive import JOURNAL
+from dynostore.importing.move import JOURNAL
 from dynostore.importing.verify import verify_sources
 
 KillChild = Callable[..., bool]

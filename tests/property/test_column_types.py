@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dynostore import database
+from dynostore.canonical_json import json_text
 from dynostore.errors import InvalidValue
 from dynostore.fields import (
     INT64_MAX,
@@ -27,7 +28,6 @@ from dynostore.fields import (
     UtcTimeField,
     UuidField,
     WholeNumberField,
-    json_text,
     time_text,
     writer_of,
 )

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from dynostore import Store, fields, models
+from dynostore import Store, canonical_json, fields, models
 from dynostore.exporter import export_to
 from dynostore.exporting.rows import Selection
 from dynostore.ids import derived_id
@@ -226,7 +226,7 @@ def cell_of(value: Any, field: Any) -> str:
     if value is None:
         return ""
     if isinstance(field, fields.JsonField):
-        return fields.json_text(value)
+        return canonical_json.json_text(value)
     if isinstance(value, bool):
         return str(value).lower()
     return fields.time_text(value) if isinstance(value, dt.datetime) else str(value)

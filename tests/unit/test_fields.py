@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dynostore.canonical_json import json_text
 from dynostore.fields import (
     JsonField,
     ReferenceField,
@@ -14,7 +15,6 @@ from dynostore.fields import (
     UtcTimeField,
     UuidField,
     WholeNumberField,
-    json_text,
     time_after,
     time_text,
     utc_now,

@@ -16,6 +16,7 @@ LAYERS = (
     (
         "dynostore",
         "dynostore.errors",
+        "dynostore.canonical_json",
         "dynostore.durable",
         "dynostore.sqlite_header",
         "dynostore.rights",
