@@ -19,6 +19,7 @@ from dynostore.aio_database import (
     to_the_end,
 )
 from dynostore.database import SqliteCommon, sqlite_pragmas, sqlite_target
+from dynostore.open_file import OpenFile, require_file
 
 _CONNECTIONS = 8  # each is a thread
 _LOCK_POLL_S = 0.1
@@ -27,9 +28,10 @@ _LOCK_POLL_S = 0.1
 class _FileConnection(pwasyncio.AsyncSqliteConnection):  # type: ignore[misc]  # untyped base
     """A connection whose statement is one trip to its thread, and is never left half done."""
 
-    def __init__(self, connection: Any, busy_timeout_s: float) -> None:
+    def __init__(self, connection: Any, busy_timeout_s: float, file: OpenFile | None) -> None:
         super().__init__(connection)
         self._busy_timeout_s = busy_timeout_s
+        self.file = file
 
     async def _execute(self, sql: str, params: Any = None) -> Any:
         deadline = time.monotonic() + self._busy_timeout_s
@@ -79,6 +81,11 @@ class _FilePool(pwasyncio.AsyncSqlitePool):  # type: ignore[misc]  # untyped bas
 
     _opened = 0
 
+    def __init__(self, database: AsyncSqliteFile, **parameters: Any) -> None:
+        super().__init__(database.database, **parameters)
+        self._file, self._shown = str(database.path), database.shown
+        self._read_only = database.read_only
+
     async def initialize(self) -> _FilePool:
         """Open nothing yet."""
         return self
@@ -118,16 +125,18 @@ class _FilePool(pwasyncio.AsyncSqlitePool):  # type: ignore[misc]  # untyped bas
             timeout=min(busy_timeout_s, _LOCK_POLL_S),
             **parameters,
         )
+        require_file(self._file, self._shown)  # else SQLite would make an empty one
         # A store that nobody closes, in a loop that was closed without ado, would keep the program
         # from ending. Before aiosqlite 0.22 the connection was the thread.
         getattr(opening, "_thread", opening).daemon = True
         connection = await opening
         try:
             await self._on_connect(connection)
+            file = None if self._read_only else OpenFile(self._file, self._shown)
         except BaseException:
             await connection.close()
             raise
-        return _FileConnection(connection, busy_timeout_s)
+        return _FileConnection(connection, busy_timeout_s, file)
 
     async def close(self) -> None:
         """Close the connections as they become free; later ones close when they are released."""
@@ -165,6 +174,10 @@ class AsyncSqliteFile(SqliteCommon, AsyncCommon, pwasyncio.AsyncSqliteDatabase):
         """Tell whether SQLite is in a transaction; it may have ended the one that we began."""
         return bool(self._state.conn.conn.in_transaction)
 
+    def _open_file(self) -> OpenFile | None:
+        file: OpenFile | None = self._state.conn and self._state.conn.file
+        return file
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the turn to write, and a connection inside a transaction or a savepoint of it."""
@@ -191,7 +204,7 @@ class AsyncSqliteFile(SqliteCommon, AsyncCommon, pwasyncio.AsyncSqliteDatabase):
 
     async def _create_pool_async(self) -> _FilePool:
         pool = _FilePool(
-            self.database,
+            self,
             pool_size=self._pool_size,
             on_connect=self._add_conn_hooks,
             timeout=self._timeout,

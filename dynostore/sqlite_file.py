@@ -24,6 +24,7 @@ from dynostore.connections import (
     databases,
     inherited,
 )
+from dynostore.open_file import OpenFile, require_file
 from dynostore.rights import no_file, sqlite_target, unwritable_part
 
 APPLICATION_ID = 0x64796E6F
@@ -128,6 +129,19 @@ class SqliteCommon(CommonDatabase):
     dialect = "sqlite"
     field_types = SQLITE_TYPES
     snapshot_begins = ("DEFERRED",)
+
+    def begin(self, lock_type: str | None = None) -> None:
+        """Begin a transaction; one that is to write, only where the file has its name still.
+
+        :raises StoreNotFound: the file was removed, renamed or replaced.
+        """
+        if lock_type is None and (file := self._open_file()) is not None:
+            file.require_its_name()
+        super().begin(lock_type)  # type: ignore[misc]  # Peewee's, which stands behind in the MRO
+
+    def _open_file(self) -> OpenFile | None:
+        """Give what the connection has open; None where nothing can happen to that."""
+        raise NotImplementedError
 
     def in_sqlite_transaction(self) -> bool:
         """Tell whether SQLite is in a transaction; it may have ended the one that we began."""
@@ -249,9 +263,11 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
 
     def _connect(self) -> sqlite3.Connection:
         self._refuse_if_shut()
+        self._require_file()
         connection: sqlite3.Connection = super()._connect()  # type: ignore[misc]  # not in the stubs
         try:
             self._configure(connection)
+            self._state.file = self._new_open_file()
         except BaseException:
             connection.close()
             raise
@@ -259,6 +275,17 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
             self._open[connection] = self._own_use.of_thread
         self._state.guard = _ThreadGuard(self, connection)
         return connection
+
+    def _require_file(self) -> None:
+        require_file(str(self.path), self.shown)  # else SQLite would make an empty one
+
+    def _new_open_file(self) -> OpenFile | None:
+        return None if self.read_only else OpenFile(str(self.path), self.shown)
+
+    def _open_file(self) -> OpenFile | None:
+        state = self._state
+        file: OpenFile | None = None if state.closed else state.file
+        return file
 
     def _configure(self, connection: sqlite3.Connection) -> None:
         for name, value in sqlite_pragmas(self.settings):
@@ -387,6 +414,12 @@ class MemoryDatabase(SqliteFile):
 
     def _target(self) -> str:
         return ":memory:"
+
+    def _require_file(self) -> None:
+        pass
+
+    def _new_open_file(self) -> None:
+        return None
 
     def set_wal(self) -> None:
         """Do nothing: memory has no log."""

@@ -25,6 +25,7 @@ LAYERS = (
         "dynostore.config",
         "dynostore.file_copy",
         "dynostore.in_use",
+        "dynostore.open_file",
         "dynostore.ids",
         "dynostore.fields",
         "dynostore.driver_errors",
