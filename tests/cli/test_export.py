@@ -23,6 +23,8 @@ from dynostore.exporter import export_to
 from dynostore.exporting.rows import Selection
 from dynostore.samples.seed import seed
 
+pytestmark = pytest.mark.once
+
 Call = Callable[..., Any]
 
 

@@ -17,6 +17,8 @@ import pytest
 
 from dynostore import Store
 
+pytestmark = pytest.mark.once
+
 TEXT = Path(__file__).with_name("mistakes.txt").read_text("utf-8")
 EMPTY, FULL = (
     re.findall(r"(?ms)^\$ dynostore (.*?)\n(.*?)^exits (\d+)$", part)

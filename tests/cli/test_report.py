@@ -19,6 +19,8 @@ from dynostore import Store, Task
 from dynostore.models import ExecutionLog
 from dynostore.reports import REPORTS, statement
 
+pytestmark = pytest.mark.once
+
 FIRST, SECOND = (str(uuid.UUID(int=number)) for number in (1, 2**127))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 REPORT_KEYS = {
     "equal",
     "deep",

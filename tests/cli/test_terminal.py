@@ -21,6 +21,8 @@ import select
 import struct
 import termios
 
+pytestmark = pytest.mark.once
+
 Terminal = Callable[..., tuple[int, str]]
 
 # Opened by the leader of a session, a terminal becomes its own, and Ctrl-C reaches it.

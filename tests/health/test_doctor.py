@@ -23,6 +23,8 @@ from dynostore.own_models import OwnModels
 from dynostore.sync import sync
 from dynostore.sync.remote.session import Session
 
+pytestmark = pytest.mark.once
+
 Call = Callable[..., Any]
 
 

@@ -17,6 +17,8 @@ from dynostore.models import Conversation, Message, Run
 from dynostore.prune import FAMILIES, prune
 from dynostore.sync import sync
 
+pytestmark = pytest.mark.once
+
 Call = Callable[..., Any]
 NOW = utc_now()
 

@@ -13,6 +13,8 @@ import pytest
 
 from dynostore import Store
 
+pytestmark = pytest.mark.once
+
 Call = Callable[..., Any]
 
 READING = (

@@ -17,6 +17,8 @@ from dynostore.models import REPLICATED
 from dynostore.models.base import key_field
 from dynostore.samples.seed import seed
 
+pytestmark = pytest.mark.once
+
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.UTC)
 
 

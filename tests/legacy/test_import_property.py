@@ -8,11 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dynostore import Store
 from dynostore.importer import import_from
+
+pytestmark = pytest.mark.once
 
 NAMES = ["run_a", "run_b", "out", "output", "00000001-1111-4222-8333-000000000001", "é x"]
 PLACES = ["runs", "outputs", "experiments", "x/y", "runs/run_a/output", "."]

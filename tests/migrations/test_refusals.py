@@ -15,6 +15,8 @@ from dynostore import database, errors
 from dynostore.migrator import Migrator, directory
 from dynostore.store import Store
 
+pytestmark = pytest.mark.once
+
 FOREIGN = {
     "a table of ours": "CREATE TABLE runs (id TEXT PRIMARY KEY); INSERT INTO runs VALUES ('a')",
     "another table of ours": "CREATE TABLE imports (x)",

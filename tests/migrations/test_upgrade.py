@@ -16,6 +16,8 @@ from dynostore.migrator import HISTORY_TABLE, Migrator
 from dynostore.sqlite_dependents import CAPTURE_PREFIX
 from dynostore.store import Store
 
+pytestmark = pytest.mark.once
+
 SchemaOf = Callable[[Any], dict[str, Any]]
 Fill = Callable[[Any], None]
 ALL_STEPS = ["0001_initial", "0002_columns", "0003_rebuild", "0004_rows"]

@@ -14,6 +14,8 @@ from dynostore.models import Message, Run
 from dynostore.search import KINDS, is_ready
 from dynostore.store import Store
 
+pytestmark = pytest.mark.once
+
 ALL = {kind.name for kind in KINDS}
 
 

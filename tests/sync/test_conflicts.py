@@ -14,6 +14,8 @@ from dynostore.sync import sync_status
 from dynostore.sync.review.conflicts import Conflict, get_conflict, list_conflicts
 from dynostore.sync.review.resolve import resolve_all, resolve_conflict
 
+pytestmark = pytest.mark.once
+
 EVERYTHING: dict[str, Any] = {
     "source": "two",
     "progress_percent": 40,

@@ -12,6 +12,8 @@ import pytest
 from dynostore import errors
 from dynostore.store import Store
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def small_server(start_postgres: Any) -> Any:

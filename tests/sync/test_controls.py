@@ -20,6 +20,8 @@ from dynostore.sync.remote import statements
 from dynostore.sync.remote.statements import finish
 from dynostore.sync.verify.run import verify
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def pair(make_node: Any) -> tuple[Any, Any]:

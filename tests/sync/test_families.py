@@ -18,6 +18,8 @@ from dynostore.models import REPLICATED, Record, todos
 from dynostore.models.base import key_field
 from dynostore.models.runs import RunFilename, Sha256
 
+pytestmark = pytest.mark.once
+
 Made = dict[type[Record], list[Record]]
 
 REPOSITORIES = (

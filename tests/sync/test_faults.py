@@ -21,6 +21,8 @@ from dynostore.sync.purge import purge
 from dynostore.sync.remote.nodes import list_nodes
 from dynostore.sync.verify.run import verify
 
+pytestmark = pytest.mark.once
+
 
 def _ids(remote: Any) -> list[str]:
     return [key for (key,) in remote.sql("SELECT id FROM runs ORDER BY id")]

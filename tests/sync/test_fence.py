@@ -12,6 +12,8 @@ import pytest
 from dynostore.errors import IdentityMismatch
 from dynostore.sync import sync_status
 
+pytestmark = pytest.mark.once
+
 
 def _node_ids(remote: Any) -> set[str]:
     return {key for (key,) in remote.sql("SELECT id::text FROM dynostore_sync.node")}

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.once
+
 
 def test_a_push_ends_while_a_child_that_was_set_aside_keeps_its_deleted_parent(
     make_node: Any, check: Any

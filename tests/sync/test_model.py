@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.once
 
-SLOW_RUNS = int(os.environ.get("DYNOSTORE_MODEL_RUNS", "2000"))
+SLOW_RUNS = int(os.environ.get("DYNOSTORE_MODEL_RUNS", "1000"))
 FAST_RUNS = 80
 
 SCENARIOS = (

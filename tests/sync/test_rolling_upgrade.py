@@ -17,6 +17,8 @@ from dynostore.database import connect
 from dynostore.sync import list_conflicts, sync
 from dynostore.sync.verify.run import verify
 
+pytestmark = pytest.mark.once
+
 # A dynostore of tomorrow: what this one has, a column more and a table that refers to an old one.
 NEWER = """
 import json, sys

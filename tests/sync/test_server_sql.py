@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 INSERT = (
     "INSERT INTO runs (id, status, source, created_at, updated_at)"
     " VALUES (%s, 'pending', %s, now(), now())"

@@ -14,6 +14,8 @@ import pytest
 
 from dynostore.sync.verify.run import verify
 
+pytestmark = pytest.mark.once
+
 ROWS = 10_000
 PLACES = {"first": "00000", "middle": "05000m", "last": "99999"}
 

@@ -8,6 +8,8 @@ import pytest
 
 from dynostore.errors import SyncRunning
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def pair(make_node: Any) -> tuple[Any, Any]:
