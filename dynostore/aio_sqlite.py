@@ -11,13 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dynostore import config, errors
-from dynostore.aio_database import (
-    CLOSE_GRACE_S,
-    AsyncCommon,
-    pwasyncio,
-    require_driver,
-    to_the_end,
-)
+from dynostore.aio_database import CLOSE_GRACE_S, AsyncCommon, pwasyncio, require_driver, to_the_end
 from dynostore.database import SqliteCommon, sqlite_pragmas, sqlite_target
 from dynostore.open_file import OpenFile, require_file
 

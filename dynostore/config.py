@@ -13,13 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dynostore.errors import ConfigError, quoted, shortened
-from dynostore.urls import (
-    compose_postgres,
-    is_postgres,
-    mask,
-    postgres_parameters,
-    sqlite_path,
-)
+from dynostore.urls import compose_postgres, is_postgres, mask, postgres_parameters, sqlite_path
 
 __all__ = [
     "CONFIG_NAME",

@@ -20,21 +20,10 @@ from dynostore.canonical_json import json_text
 from dynostore.database import SqliteFile
 from dynostore.errors import quoted
 from dynostore.exporting.cells import csv_line, header_cells, row_cells
-from dynostore.exporting.folders import (
-    DERIVED,
-    FORMS,
-    copy_file,
-    folder_store,
-    put_rows,
-    tables_of,
-)
+from dynostore.exporting.folders import DERIVED, FORMS, copy_file, folder_store, put_rows, tables_of
 from dynostore.exporting.places import whole_directory, whole_file, whole_stream
 from dynostore.exporting.rows import Row, Selection, read_rows
-from dynostore.fields import (
-    JsonField,
-    time_text,
-    utc_now,
-)
+from dynostore.fields import JsonField, time_text, utc_now
 from dynostore.in_use import refuse_database_in_use, refuse_itself
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.jsonl import end_line, header_line

@@ -17,13 +17,7 @@ from typing import Any
 import peewee
 
 from dynostore import config, errors
-from dynostore.connections import (
-    CommonDatabase,
-    Savepoint,
-    Transaction,
-    databases,
-    inherited,
-)
+from dynostore.connections import CommonDatabase, Savepoint, Transaction, databases, inherited
 from dynostore.open_file import OpenFile, require_file
 from dynostore.rights import no_file, sqlite_target, unwritable_part
 

@@ -17,10 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dynostore.canonical_json import json_text
-from dynostore.fields import (
-    UtcTimeField,
-    time_text,
-)
+from dynostore.fields import UtcTimeField, time_text
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.source_json import parse_object
 from dynostore.models.base import Record

@@ -12,10 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dynostore.canonical_json import is_storable_text, json_text
-from dynostore.fields import (
-    INT64_MAX,
-    INT64_MIN,
-)
+from dynostore.fields import INT64_MAX, INT64_MIN
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.source_json import parse
 from dynostore.legacy.timestamps import parse_utc

@@ -16,13 +16,7 @@ from dynostore.ids import new_id
 from dynostore.models.base import Record, checked
 from dynostore.models.conversations import ROLES, Conversation, Message
 from dynostore.prepared import Prepared, limit_slot, record_of, slot
-from dynostore.repositories.base import (
-    Page,
-    Refused,
-    Repository,
-    check_window,
-    refuse_others,
-)
+from dynostore.repositories.base import Page, Refused, Repository, check_window, refuse_others
 
 _COUNTED_AT_ONCE = (1, 10, 50, 100, 1_000)
 _STREAM_MESSAGES = 1_000

@@ -5,14 +5,7 @@ before; indexes that were made without it are made anew by the next search. What
 is read in ``words``; each database has its index in a module of its own.
 """
 
-from dynostore.search.find import (
-    MOST_HITS,
-    check_arguments,
-    find,
-    index_of,
-    is_ready,
-    search,
-)
+from dynostore.search.find import MOST_HITS, check_arguments, find, index_of, is_ready, search
 from dynostore.search.hits import MARKS, Hit, Hits
 from dynostore.search.kinds import KINDS
 

@@ -11,13 +11,7 @@ from typing import Any, Literal, get_args
 
 from dynostore import config, errors
 from dynostore.database import require_psycopg2
-from dynostore.driver_errors import (
-    is_disconnect,
-    is_from_postgres,
-    sqlstate,
-    translate,
-    translated,
-)
+from dynostore.driver_errors import is_disconnect, is_from_postgres, sqlstate, translate, translated
 from dynostore.errors import quoted
 from dynostore.own_models import OwnModels
 from dynostore.store import Store

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.once
+
+
+def few_batches() -> Callable[[str, int], None]:
+    """Give a sync's progress, which fails where there is no end of it."""
+    batches: list[str] = []
+
+    def count(table: str, _: int) -> None:
+        batches.append(table)
+        assert len(batches) < 20, "it goes round and round"
+
+    return count
 
 
 def test_a_push_ends_while_a_child_that_was_set_aside_keeps_its_deleted_parent(
@@ -20,12 +32,7 @@ def test_a_push_ends_while_a_child_that_was_set_aside_keeps_its_deleted_parent(
     two.sync()
     one.store.runs.delete("a")
     one.sync()
-    batches: list[str] = []
-
-    def count(table: str, _: int) -> None:
-        batches.append(table)
-        assert len(batches) < 20, "it goes round and round"
-
+    count = few_batches()
     two.sync(direction="both", progress=count)
     assert two.sync(progress=count).exit_code == 0
     assert (two.count("runs"), len(two.rejects())) == (1, 1)
@@ -54,12 +61,7 @@ def test_a_push_ends_where_one_child_keeps_a_parent_and_puts_off_the_deletion_of
     two.sync()
     assert two.remote.sql("SELECT run_id FROM run_files") == [("a",)]
     two.remote.sql("DELETE FROM runs WHERE id = 'b'")
-    batches: list[str] = []
-
-    def count(table: str, _: int) -> None:
-        batches.append(table)
-        assert len(batches) < 20, "it goes round and round"
-
+    count = few_batches()
     two.sync(direction="both", progress=count)
     assert two.sync(progress=count).exit_code == 0
     two.sql("UPDATE run_files SET metadata = '{}'")

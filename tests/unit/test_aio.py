@@ -856,10 +856,7 @@ def test_a_transaction_says_that_its_connection_was_lost(
 ) -> None:
     async def cut_off(store: AsyncStore) -> None:
         async with store.transaction():
-            await store.runs.create(run_id="before")
-            await end_session(store, postgres)
-            if noticed:
-                await asyncio.sleep(0.1)
+            await write_and_be_cut_off(store, postgres, noticed=noticed)
             await go_on(store)
 
     async def main() -> None:
@@ -876,13 +873,19 @@ def test_a_transaction_says_that_its_connection_was_lost(
     run(main)
 
 
-async def end_session(store: AsyncStore, postgres: Any) -> None:
-    """End the session of this task's transaction, as an administrator does."""
+async def write_and_be_cut_off(store: AsyncStore, postgres: Any, *, noticed: bool) -> None:
+    """Write, and let an administrator end the session of this task's transaction.
+
+    :param noticed: wait until the loop has heard of it.
+    """
 
     def pid(verbs: Verbs) -> int:
         return int(verbs.database.execute_sql("SELECT pg_backend_pid()").fetchone()[0])
 
+    await store.runs.create(run_id="before")
     postgres.execute(f"SELECT pg_terminate_backend({await store.run(pid)}, 5000)")
+    if noticed:
+        await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("noticed", [True, False])
@@ -891,10 +894,7 @@ def test_an_error_of_the_programs_own_passes_where_the_connection_was_lost(
 ) -> None:
     async def cut_off(store: AsyncStore) -> None:
         async with store.transaction():
-            await store.runs.create(run_id="before")
-            await end_session(store, postgres)
-            if noticed:
-                await asyncio.sleep(0.1)
+            await write_and_be_cut_off(store, postgres, noticed=noticed)
             raise ZeroDivisionError
 
     async def main() -> None:
