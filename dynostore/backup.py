@@ -14,6 +14,7 @@ from pathlib import Path
 from dynostore import errors
 from dynostore.driver_errors import translated
 from dynostore.file_copy import copy_bytes, hold_moment
+from dynostore.fleeting import size_of
 from dynostore.in_use import refuse_database_in_use, refuse_itself
 from dynostore.rights import no_file, sqlite_target
 from dynostore.sqlite_header import cut_bytes_of_open, opened_besides
@@ -169,8 +170,7 @@ def bytes_of(path: Path) -> int:
 
     :raises OSError: there is no such file.
     """
-    log = path.with_name(path.name + "-wal")
-    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    return path.stat().st_size + size_of(path.with_name(path.name + "-wal"))
 
 
 def require_room(path: Path, needed_bytes: int, purpose: str) -> None:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from dynostore import errors
+from dynostore.fleeting import is_same_file, size_of
 
 _BESIDE = ("-wal", "-shm", "-journal", ".lock", ".sync-lock")
 _ANOTHER = "choose another name"
@@ -38,7 +39,7 @@ def refuse_database_in_use(path: Path) -> None:
     # SQLite keeps the log beside the file that a link leads to.
     for place in (os.fspath(path), os.path.realpath(path)):
         for log in (f"{place}-wal", f"{place}-journal"):
-            if os.path.exists(log) and os.path.getsize(log):  # a reader leaves an empty one
+            if size_of(log):  # a reader leaves an empty one
                 raise errors.StoreUnwritable(
                     f"{path}: is a database in use; {os.path.basename(log)} is beside it",
                     hint="choose another name, or close the programs that use it",
@@ -60,6 +61,6 @@ def refuse_below(path: Path, directory: Path, what: str) -> None:
 
 
 def _is_same(one: Path, other: str) -> bool:
-    if os.path.exists(one) and os.path.exists(other):
-        return os.path.samefile(one, other)
+    if is_same_file(one, other):
+        return True
     return os.path.normcase(os.path.realpath(one)) == os.path.normcase(other)

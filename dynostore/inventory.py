@@ -10,6 +10,7 @@ import peewee
 
 from dynostore import models
 from dynostore.database import PostgresServer, StoreDatabase
+from dynostore.fleeting import size_of
 from dynostore.migrator import Migrator
 
 _OURS = {str(model._meta.table_name) for model in models.ALL}
@@ -57,7 +58,7 @@ def take_inventory(db: StoreDatabase) -> Inventory:
             engine = f"Postgres {db.server_version // 10000}.{db.server_version % 10000}"
         else:
             log = db.path.with_name(db.path.name + "-wal")
-            size_bytes = sum(path.stat().st_size for path in (db.path, log) if path.exists())
+            size_bytes = size_of(db.path) + size_of(log)
             engine = f"SQLite {sqlite3.sqlite_version}"
     return Inventory(
         engine=engine,

@@ -23,6 +23,7 @@ from dynostore.config import Settings
 from dynostore.database import SqliteFile
 from dynostore.durable import flush_directory
 from dynostore.fields import utc_now
+from dynostore.fleeting import is_same_file
 from dynostore.migrator import Migrator
 from dynostore.rights import no_file
 
@@ -106,7 +107,7 @@ def restore_file(backup: Path, destination: Path, *, patience_s: float = _PATIEN
         as a directory or a device. In all these cases nothing was changed.
     """
     examine_backup(backup)
-    if destination.exists() and destination.samefile(backup):
+    if is_same_file(destination, backup):
         raise errors.StoreUnwritable(f"{destination}: is the backup itself")
     checked = destination.with_name(destination.name + ".restoring")
     try:

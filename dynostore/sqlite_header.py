@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dynostore.fleeting import size_of
+
 _HEADER_BYTES = 100
 _HEADER = struct.Struct(">16sH6B12I20x2I")
 _MAGIC = b"SQLite format 3\0"
@@ -104,7 +106,7 @@ def cut_bytes(path: Path, announced: int) -> int:
     """
     missing = announced - path.stat().st_size
     beside = (path.with_name(path.name + suffix) for suffix in ("-wal", "-journal"))
-    if missing <= 0 or any(log.exists() and log.stat().st_size for log in beside):
+    if missing <= 0 or any(size_of(log) for log in beside):
         return 0
     return missing
 

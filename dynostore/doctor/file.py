@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dynostore.database import APPLICATION_ID, JOURNAL_SIZE_LIMIT_BYTES
 from dynostore.doctor.findings import Finding, shown_bytes, telling
+from dynostore.fleeting import size_of
 from dynostore.sqlite_header import Header, cut_bytes, read_header
 
 _MUCH_FREE_BYTES = 16 * 1024 * 1024
@@ -51,13 +52,15 @@ def _log(path: Path, header: Header) -> list[Finding]:
         mend = f"dynostore --db {shlex.quote(str(path))} init"
         return [Finding("log", "warning", message, mend)]
     index, log = (path.with_name(path.name + suffix) for suffix in ("-shm", "-wal"))
-    if index.exists() and not log.exists():
+    # Asked twice: a program that opens the file makes the log before its index, and the last one
+    # that closes it removes the index before the log.
+    if not log.exists() and index.exists() and not log.exists():
         message = (
             f"{log} is gone, and the index of it is there: what was written last, and was not in "
             "the file yet, is lost; programs that have the file open must end"
         )
         return [Finding("log", "error", message, "dynostore db check --full")]
-    log_bytes = log.stat().st_size if log.exists() else 0
+    log_bytes = size_of(log)
     if log_bytes > 2 * JOURNAL_SIZE_LIMIT_BYTES:
         message = (
             f"{log} has grown to {shown_bytes(log_bytes)}: a program reads in one transaction "

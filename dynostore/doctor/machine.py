@@ -159,7 +159,7 @@ def _rights(path: Path) -> list[Finding]:
     found = []
     for suffix in ("", "-wal", "-shm", ".lock"):
         part = path.with_name(path.name + suffix)
-        if part.exists() and not may(part, os.R_OK | (0 if suffix == "" else os.W_OK)):
+        if not may(part, os.R_OK | (0 if suffix == "" else os.W_OK)) and part.exists():
             mend = f"sudo chown {_user()} {_quoted(part)}"
             verb = "read" if suffix == "" else "written to"
             found.append(Finding("rights", "error", f"{part}: may not be {verb} by you", mend))

@@ -14,6 +14,7 @@ from dynostore.compat.file_names import file_name
 from dynostore.exporting.places import whole_directory, whole_file
 from dynostore.exporting.rows import FAMILIES, Row
 from dynostore.fields import UtcTimeField
+from dynostore.fleeting import is_same_file
 from dynostore.legacy.base import Unreadable
 from dynostore.models.base import Record
 from dynostore.store import Store
@@ -112,7 +113,7 @@ def copy_file(row: Row, directory: Path, refuse: Callable[[Path], None]) -> bool
     place = directory / file_name(row["run_id"]) / filename
     try:
         with open(origin, "rb") as source:
-            if place.exists() and place.samefile(origin):
+            if is_same_file(place, origin):
                 return True
             try:
                 refuse(place)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from dynostore.fleeting import size_of
 from dynostore.importing.item import ImportItem
 from dynostore.importing.move import Move, MovedFile
 from dynostore.importing.source import Source
@@ -64,7 +65,7 @@ class Movables:
                 continue
             if status.st_mtime_ns > self._begun_ns:
                 self._hold(place, "was changed a moment ago; import it again")
-            if any(_size(path + end) for end in _SIDECARS):
+            if any(size_of(path + end) for end in _SIDECARS):
                 self._hold(place, "its log is beside it; end the program that uses it")
             self._db.execute(
                 "INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)",
@@ -119,10 +120,3 @@ class Movables:
     def _copy_of(self, path: str, archive: Path) -> str:
         root = os.path.dirname(self._source.root) if self._is_file else self._source.root
         return os.path.normpath(archive / os.path.relpath(path, root))
-
-
-def _size(path: str) -> int:
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0

@@ -8,12 +8,12 @@ import functools
 import os
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from dynostore import errors
 from dynostore.database import PostgresServer, StoreDatabase
 from dynostore.errors import quoted
+from dynostore.fleeting import is_same_file
 from dynostore.legacy import Reader
 from dynostore.legacy.detection import TreeReader, readers_below
 from dynostore.legacy.source_sqlite import refuse_broken
@@ -167,13 +167,9 @@ def refuse_itself(source: Source, database: StoreDatabase) -> None:
     if isinstance(database, PostgresServer):
         is_same = is_postgres(source.root) and _is_same_database(source.root, database.url)
     else:
-        is_same = not source.is_url and _is_same_file(source.root, database.path)
+        is_same = not source.is_url and is_same_file(source.root, database.path)
     if is_same:
         raise errors.ConfigError(f"{source.shown}: is the store itself")
-
-
-def _is_same_file(one: str, other: Path) -> bool:
-    return other.exists() and os.path.samefile(one, other)
 
 
 def _is_same_database(one: str, other: str) -> bool:

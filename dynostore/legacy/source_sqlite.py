@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dynostore import errors
+from dynostore.fleeting import size_of
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.source_tables import Cells, Table, quoted
 from dynostore.legacy.source_tree import shown
@@ -77,7 +78,7 @@ def stray_reason(path: str, databases: Container[str], otherwise: str) -> tuple[
         owner = path.removesuffix(ending)
         if owner != path and owner in databases:
             return False, f"{what} {shown(os.path.basename(owner))}, read with it"
-    if path.lower().endswith(NAMES) and _size(path):
+    if path.lower().endswith(NAMES) and size_of(path):
         return True, "named like a database and none of SQLite's: damaged at its beginning?"
     return False, otherwise
 
@@ -129,7 +130,7 @@ def _connect(path: str, stack: contextlib.ExitStack) -> sqlite3.Connection:
         head = file.read(100)
     if not head.startswith(HEADER):
         raise Unreadable("not a database of SQLite" if head else "the file is empty")
-    if _size(path + "-wal"):
+    if size_of(path + "-wal"):
         # Without its index SQLite would make one; a missing one says that nobody is writing.
         if os.path.exists(path + "-shm"):
             return _open(path, "mode=ro&readonly_shm=1", stack)
@@ -140,17 +141,10 @@ def _connect(path: str, stack: contextlib.ExitStack) -> sqlite3.Connection:
     try:
         return _open(path, "mode=ro", stack)
     except sqlite3.OperationalError as exc:
-        if not _size(path + "-journal") or exc.sqlite_errorname.startswith("SQLITE_BUSY"):
+        if not size_of(path + "-journal") or exc.sqlite_errorname.startswith("SQLITE_BUSY"):
             raise
     # A transaction that a crash left open: only who may write can undo it.
     return _open(_copy(path, "-journal", stack), "mode=rw", stack)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
 
 
 def _copy(path: str, sidecar: str, stack: contextlib.ExitStack) -> str:

@@ -13,6 +13,7 @@ PACKAGE = Path(dynostore.__file__).parent
 # From bottom to top; a package's name stands for all of its modules. A module may import what is
 # below it, nothing else of its own line.
 LAYERS = (
+    ("dynostore.fleeting",),
     (
         "dynostore",
         "dynostore.errors",
