@@ -9,15 +9,17 @@ it is made.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import inspect
 import itertools
 import json
 import sqlite3
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from bench.record_data import CONTEXT_MESSAGES, STATE, TEXT, Talks, make_talks
 from dynostore import Store
@@ -26,6 +28,18 @@ from dynostore.fields import time_text, utc_now
 from dynostore.ids import derived_id, new_id
 
 _SYNCHRONOUS_NAMES = {1: "NORMAL", 2: "FULL"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """One verb, called some times; seconds.
+
+    :ivar times: of each call.
+    :ivar cpu: of all calls and all threads: some stores work in another one.
+    """
+
+    times: list[float]
+    cpu: float
 
 
 class Peer:
@@ -54,11 +68,8 @@ class Peer:
         """Close it."""
         self.runner.close()
 
-    def measure(self, verb: str, count: int) -> tuple[float, float]:
-        """Call a verb so often; give the median of the calls and the CPU time of one, in seconds.
-
-        The CPU time is that of all threads: some stores work in another one.
-        """
+    def measure(self, verb: str, count: int) -> Round:
+        """Call a verb so often."""
         call = self.verbs[verb]
         cpu = time.process_time()
         if inspect.iscoroutinefunction(call):
@@ -69,7 +80,7 @@ class Peer:
                 begin = time.perf_counter()
                 call()
                 times.append(time.perf_counter() - begin)
-        return statistics.median(times), (time.process_time() - cpu) / count
+        return Round(times, time.process_time() - cpu)
 
 
 async def _awaited(call: Callable[[], Any], count: int) -> list[float]:
@@ -192,7 +203,7 @@ class RawSqlite(Peer):
         self._db.execute("COMMIT")
 
     def save(self) -> None:
-        at, text = time_text(utc_now()), json.dumps(STATE)
+        at, text = time_text(utc_now()), orjson.dumps(STATE).decode()
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute(
             "INSERT INTO sessions (session_id, status, created_at, updated_at) "

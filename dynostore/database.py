@@ -22,6 +22,7 @@ from dynostore.postgres_server import (
 from dynostore.rights import sqlite_target
 from dynostore.sqlite_file import (
     APPLICATION_ID,
+    CHECKPOINT_PAGES,
     JOURNAL_SIZE_LIMIT_BYTES,
     MemoryDatabase,
     SqliteCommon,
@@ -31,6 +32,7 @@ from dynostore.sqlite_file import (
 
 __all__ = [
     "APPLICATION_ID",
+    "CHECKPOINT_PAGES",
     "JOURNAL_SIZE_LIMIT_BYTES",
     "POSTGRES_TYPES",
     "CommonDatabase",

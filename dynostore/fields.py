@@ -51,7 +51,6 @@ def time_text(value: dt.datetime) -> str:
     return value.isoformat(timespec="microseconds")
 
 
-# Kept: json.dumps() makes a new one at each call with settings of one's own.
 def check_text(value: Any) -> str:
     """Refuse what Postgres cannot hold as text.
 

@@ -25,6 +25,11 @@ APPLICATION_ID = 0x64796E6F
 """``dyno``: SQLite's header field that tells ``file(1)`` and us whose file this is."""
 
 JOURNAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
+CHECKPOINT_PAGES = 4_000
+"""Pages in the log before they are copied into the file: 16 MiB, a quarter of the limit above.
+
+By SQLite's own 1,000 the pages that every write changes are copied four times as often; saving states
+of 20 KB took between 8 and 33 % longer. A thousand scattered rows are two thousand pages."""
 
 _CACHE_KIB = 16 * 1024
 """What a connection may keep in memory. By SQLite's own 2 MiB a conversation of 1,000 messages
@@ -39,6 +44,7 @@ def sqlite_pragmas(settings: config.Settings) -> tuple[tuple[str, str | int], ..
     return (
         ("foreign_keys", "ON"),
         ("synchronous", settings.synchronous),
+        ("wal_autocheckpoint", CHECKPOINT_PAGES),
         ("journal_size_limit", JOURNAL_SIZE_LIMIT_BYTES),
         ("cache_size", -_CACHE_KIB),
     )

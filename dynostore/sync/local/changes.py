@@ -10,14 +10,18 @@ from pathlib import Path
 
 from dynostore import errors
 from dynostore.config import Settings
-from dynostore.database import JOURNAL_SIZE_LIMIT_BYTES, MemoryDatabase, SqliteFile
+from dynostore.database import (
+    CHECKPOINT_PAGES,
+    JOURNAL_SIZE_LIMIT_BYTES,
+    MemoryDatabase,
+    SqliteFile,
+)
 from dynostore.fields import time_text, utc_now
 from dynostore.store import Store
 from dynostore.sync.local.journal import Journal, Pending
 from dynostore.sync.tables import Table, literal, quoted
 
 HISTORY_KEPT = 100_000
-_CHECKPOINT_PAGES = 4_000  # 16 MiB, a quarter of what the log may keep on the disk
 
 
 class FileRebuilt(Exception):
@@ -55,9 +59,7 @@ class LocalFile:
         )
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.execute("PRAGMA synchronous = NORMAL")
-        # A thousand scattered rows are two thousand pages: with SQLite's own 1,000 each sync of a
-        # large file would end with copying them into it.
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}")
         return connection
 
