@@ -77,6 +77,9 @@ def test_json_text_has_sorted_keys_and_no_spaces() -> None:
         ("\\", '"\\\\"'),
         (["\\", 1e16, "e+"], '["\\\\",10000000000000000.0,"e+"]'),
         (1e-7, "1e-07"),
+        ({"a": 1e-7}, '{"a":1e-07}'),
+        ([1e-7, "e-1"], '[1e-07,"e-1"]'),
+        ("1e-7", '"1e-7"'),
     ],
 )
 def test_json_text_writes_great_floats_so_that_they_stay_floats(value: Any, text: str) -> None:
