@@ -25,7 +25,8 @@ from dynostore.errors import quoted
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 _LATEST = dt.datetime.max.replace(tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+is_plain_uuid = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII).fullmatch
+"""Whether text is a UUID in the form in which the store has it."""
 
 
 def utc_now() -> dt.datetime:
@@ -263,7 +264,7 @@ class UuidField(peewee.Field):
 
     def check(self, value: Any) -> str:
         """Accept a UUID or any text form of one; gives the form with dashes."""
-        if isinstance(value, str) and _UUID.fullmatch(value):  # nearly always
+        if isinstance(value, str) and is_plain_uuid(value):  # nearly always
             return value
         if isinstance(value, uuid.UUID):
             return str(value)
@@ -276,7 +277,7 @@ class UuidField(peewee.Field):
         """Give the 36 characters; anything else goes as it is, to match no row."""
         if isinstance(value, uuid.UUID):
             return str(value)
-        if isinstance(value, str) and not _UUID.fullmatch(value):
+        if isinstance(value, str) and not is_plain_uuid(value):
             try:
                 return str(uuid.UUID(value))
             except ValueError:

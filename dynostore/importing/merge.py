@@ -6,9 +6,10 @@ and is named. What a model merges without a person (``updated_at`` by ``max``) i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from dynostore.canonical_json import storable_json
@@ -24,6 +25,7 @@ from dynostore.fields import (
     writer_of,
 )
 from dynostore.ids import derived_id
+from dynostore.importing.columns import column_writer_of
 from dynostore.models.base import Record, checked, key_field
 from dynostore.prepared import record_of
 
@@ -45,14 +47,14 @@ class WholeRow:
     key: Any
     values: dict[str, Any]
     is_normal: bool = False
-    cells: list[Any] | None = None
+    cells: tuple[Any, ...] | None = None
 
     @property
     def table(self) -> str:
         """The name of its table."""
         return str(self.model._meta.table_name)
 
-    def check(self) -> list[Any]:
+    def check(self) -> tuple[Any, ...]:
         """Ask what the store's door asks, and give what it writes.
 
         :raises InvalidValue: names the first column whose value breaks a rule.
@@ -61,7 +63,7 @@ class WholeRow:
             self.cells = self._checked()
         return self.cells
 
-    def _checked(self) -> list[Any]:
+    def _checked(self) -> tuple[Any, ...]:
         shape = _shape_of(self.model)
         cells = []
         for (column, null, write, rewrite), value in zip(
@@ -75,12 +77,10 @@ class WholeRow:
             elif not null:
                 raise InvalidValue(column, "must not be empty")
             cells.append(value)
-        if shape.natural is not None:
-            parent, name = shape.natural
-            if self.key != derived_id(shape.table, str(cells[parent]), str(cells[name])):
-                names = " and ".join(self.model.NATURAL_KEY or ())
-                raise InvalidValue(shape.key, f"is not the one derived from {names}")
-        return cells
+        if not shape.is_key_of(self.key, cells):
+            names = " and ".join(self.model.NATURAL_KEY or ())
+            raise InvalidValue(shape.key, f"is not the one derived from {names}")
+        return tuple(cells)
 
     def check_scalars(self) -> None:
         """The same, but for JSON, which costs as much as all the rest."""
@@ -122,6 +122,32 @@ def whole_row(model: type[Record], values: Values) -> WholeRow:
     return WholeRow(model, row[shape.key], row)
 
 
+def check_together(rows: Iterable[WholeRow]) -> None:
+    """Check many rows in a third of the time that :meth:`WholeRow.check` takes for each.
+
+    Where one of a table breaks a rule, or cannot be seen to keep all of them, the table's rows are
+    left for that to say which.
+    """
+    by_model: dict[type[Record], list[WholeRow]] = {}
+    for row in rows:
+        if row.is_normal and row.cells is None:
+            by_model.setdefault(row.model, []).append(row)
+    for model, part in by_model.items():
+        with contextlib.suppress(ValueError):
+            for row, cells in zip(part, [*_cells_of(model, part)], strict=True):
+                row.cells = cells
+
+
+def _cells_of(model: type[Record], rows: Sequence[WholeRow]) -> Iterator[tuple[Any, ...]]:
+    shape = _shape_of(model)
+    columns = zip(*[row.values.values() for row in rows], strict=True)
+    written = [write(column) for write, column in zip(shape.column_writers, columns, strict=True)]
+    for row, cells in zip(rows, zip(*written, strict=True), strict=True):
+        if not shape.is_key_of(row.key, cells):
+            raise ValueError
+        yield cells
+
+
 class _Shape:
     """What is asked of a table again and again."""
 
@@ -136,16 +162,24 @@ class _Shape:
             (column, field.null, writer_of(field), _rewriter_of(field))
             for column, field in meta.columns.items()
         ]
-        self.natural = None
+        self.column_writers = [column_writer_of(field) for field in meta.columns.values()]
+        self._natural = None
         if model.NATURAL_KEY is not None:
             parent, name = map(self.fields.index, model.NATURAL_KEY)
-            self.natural = parent, name
+            self._natural = parent, name
         # A plan gets its defaults, a UUID its dashes, a number of a step becomes text.
         self.normalising = [
             (column, field.check)
             for column, field in meta.columns.items()
             if type(getattr(field, "rel_field", field)) not in _UNCHANGED
         ]
+
+    def is_key_of(self, key: Any, cells: Sequence[Any]) -> bool:
+        """Tell whether a key is the one that the row's other cells say it must be, if they do."""
+        if self._natural is None:
+            return True
+        parent, name = self._natural
+        return bool(key == derived_id(self.table, str(cells[parent]), str(cells[name])))
 
 
 def _rewriter_of(field: Any) -> Callable[[Any], Any]:

@@ -79,20 +79,22 @@ class Plan:
 
         :raises InvalidValue: names the first column whose value breaks a rule.
         """
-        row = self._import_row()
+        row = self.import_row()
         row.values["image"] = json.loads(image_text(self.base, self.item.read))
         return row.as_record()
 
-    def import_cells(self) -> list[Any]:
+    def import_cells(self, row: WholeRow) -> tuple[Any, ...]:
         """Give the same as the drivers take it.
 
+        :param row: what :meth:`import_row` gave.
         :raises InvalidValue: names the first column whose value breaks a rule.
         """
-        cells = self._import_row().check()
-        cells[_IMAGE_AT] = image_text(self.base, self.item.read)
-        return cells
+        cells = row.check()
+        image = image_text(self.base, self.item.read)
+        return (*cells[:_IMAGE_AT], image, *cells[_IMAGE_AT + 1 :])
 
-    def _import_row(self) -> WholeRow:
+    def import_row(self) -> WholeRow:
+        """Give the row for ``imports``, but for the image."""
         source = self.item.source
         values = {
             "id": self.item.import_id,
@@ -106,7 +108,9 @@ class Plan:
             "reason": self.reason,
             "imported_at": utc_now(),
         }
-        return whole_row(Import, values)
+        row = whole_row(Import, values)
+        row.is_normal = True
+        return row
 
 
 class Planner:

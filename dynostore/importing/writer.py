@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from dynostore import errors, models
 from dynostore.importing.item import ImportItem
-from dynostore.importing.merge import WholeRow
+from dynostore.importing.merge import WholeRow, check_together
 from dynostore.importing.plan import Plan, Planner
 from dynostore.importing.report import Remark
 from dynostore.importing.stored import parent_field
 from dynostore.models import Record
 from dynostore.models.base import key_field
-from dynostore.repositories.base import Repository
+from dynostore.repositories.base import Cells, Repository
 from dynostore.store import Store
 
 _Written = tuple[Plan, WholeRow, Any]
@@ -176,7 +177,7 @@ class BatchWriter:
         stored = {str(row[key_at]): row for row in imports.stored_cells(model, field, [*asked])}
         for plan, row, _ in part:
             cells = stored.pop(row.key, None)
-            if cells is not None and row.cells == [*cells]:
+            if cells is not None and row.cells == tuple(cells):
                 continue
             # A server gives times and JSON in other forms than it takes them.
             found = None if cells is None else imports.values_of(model, cells)
@@ -208,20 +209,21 @@ class _Rows:
     """
 
     def __init__(self, plans: Sequence[Plan]) -> None:
-        self._rows: dict[tuple[type[Record], bool], list[list[Any]]] = {}
-        for plan in plans:
-            if plan.records_import:
-                try:
-                    rows = [(row.model, row.check()) for row in plan.rows]
-                    cells = plan.import_cells()
-                except errors.InvalidValue as exc:
-                    plan.refuse(exc.message)
-                    continue
-                for model, row in rows:
-                    self._rows.setdefault((model, not plan.is_new), []).append(row)
-                self._rows.setdefault((models.Import, not plan.is_first), []).append(cells)
+        self._rows: dict[tuple[type[Record], bool], list[Cells]] = {}
+        notes = [(plan, plan.import_row()) for plan in plans if plan.records_import]
+        check_together(itertools.chain.from_iterable((note, *plan.rows) for plan, note in notes))
+        for plan, note in notes:
+            try:
+                rows = [(row.model, row.check()) for row in plan.rows]
+                cells = plan.import_cells(note)
+            except errors.InvalidValue as exc:
+                plan.refuse(exc.message)
+                continue
+            for model, row in rows:
+                self._rows.setdefault((model, not plan.is_new), []).append(row)
+            self._rows.setdefault((models.Import, not plan.is_first), []).append(cells)
 
-    def of(self, model: type[Record], *, replace: bool) -> list[list[Any]]:
+    def of(self, model: type[Record], *, replace: bool) -> list[Cells]:
         """Give a table's rows."""
         return self._rows.get((model, replace), [])
 

@@ -32,6 +32,9 @@ from dynostore.repositories.pages import filtered as filtered
 from dynostore.repositories.pages import parse_cursor as parse_cursor
 
 RecordT = TypeVar("RecordT", bound=Record)
+Cells = Sequence[Any]
+"""A row's values as the driver takes them, in the order of the fields."""
+
 _Given = tuple[Record, list[Any]]
 """A record and its checked values, as the driver takes them, in the order of its fields."""
 
@@ -142,7 +145,7 @@ class Repository:
         """Insert checked rows, or replace those of their keys; no key may be given twice."""
         self._write_rows(model, _as_lists(model, rows), replace=True)
 
-    def _write_rows(self, model: type[Record], rows: list[list[Any]], *, replace: bool) -> None:
+    def _write_rows(self, model: type[Record], rows: Sequence[Cells], *, replace: bool) -> None:
         """Write rows of values as the driver takes them, in the order of the fields."""
         self._db.write_rows(lambda size: self._text(model, size, replace), rows)
 

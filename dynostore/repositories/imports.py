@@ -11,11 +11,10 @@ from dynostore.errors import quoted
 from dynostore.fields import JsonField, ReferenceField, UtcTimeField, UuidField
 from dynostore.models.base import Record, key_field
 from dynostore.models.imports import Import
-from dynostore.repositories.base import Page, Refused, Repository, filtered
+from dynostore.repositories.base import Cells, Page, Refused, Repository, filtered
 
 # Inside the classes below ``list`` is a verb.
 RefusedList = list[Refused]
-Cells = list[list[Any]]
 
 _KEYS_PER_QUERY = 5_000  # far below SQLite's limit of 32,766 bound values
 
@@ -183,7 +182,7 @@ class ImportRepository(Repository):
         (row,) = _converted(tuple(model._meta.columns.values()), [cells])
         return row
 
-    def write(self, model: type[Record], rows: Cells, *, replace: bool) -> None:
+    def write(self, model: type[Record], rows: Sequence[Cells], *, replace: bool) -> None:
         """Write checked rows of any table, as the drivers take them, inside a transaction.
 
         :param replace: whether rows of these keys may be there; then no key may be given twice.

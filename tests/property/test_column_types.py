@@ -32,6 +32,7 @@ from dynostore.fields import (
     writer_of,
 )
 from dynostore.ids import new_id
+from dynostore.importing.columns import column_writer_of
 from dynostore.models.base import Record, checked
 
 
@@ -391,6 +392,37 @@ def test_bulk_writing_accepts_and_stores_what_a_single_write_does(value: Any) ->
     for field in Sample._meta.sorted_fields:
         single = outcome(lambda given, field=field: field.db_value(field.check(given)), value)
         assert outcome(writer_of(field), value) == single, field.name
+
+
+ROLE = StringField(choices=("user", "tool"))
+utc_times = st.datetimes(timezones=st.just(dt.UTC))
+roles = st.sampled_from(["user", "tool"])
+columns = st.sampled_from(
+    (texts, utc_times, st.uuids().map(str), roles, json_values, anything)
+).flatmap(lambda kind: st.lists(kind, min_size=1) | st.lists(kind | st.none(), min_size=1))
+
+
+@settings(repeatable, max_examples=500)
+@given(values=columns)
+@example(values=[EARLIEST, LATEST, EARLIEST.replace(year=999, microsecond=1)])
+@example(values=["a", "a\0"])
+@example(values=["a", "\ud800"])
+@example(values=["a", "b" * 21])
+def test_a_column_is_written_as_its_values_are_one_by_one(values: list[Any]) -> None:
+    for field in (*Sample._meta.sorted_fields, ROLE):
+        write = writer_of(field)
+        try:
+            single = [None if value is None else write(value) for value in values]
+        except ValueError:
+            single = None
+        if None in values and not field.null:
+            single = None
+        together = column_writer_of(field)
+        if single is None:
+            with pytest.raises(ValueError, match=r"."):
+                together(values)
+        else:
+            assert [*map(repr, together(values))] == [*map(repr, single)], field.name
 
 
 def test_json_has_one_text_whatever_its_keys_are_made_of() -> None:
