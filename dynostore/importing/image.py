@@ -7,27 +7,15 @@ column; empty ones, keys and references left out.
 from __future__ import annotations
 
 import functools
-import json
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from dynostore.canonical_json import json_text, storable_json
-from dynostore.errors import InvalidValue
-from dynostore.fields import (
-    JsonField,
-    StringField,
-    TextField,
-    UtcTimeField,
-    UuidField,
-    stored_field,
-    time_text,
-)
+import orjson
+
+from dynostore.canonical_json import json_text
+from dynostore.fields import JsonField, RealField, UtcTimeField, stored_field
 from dynostore.importing.merge import WholeRow
 from dynostore.models.base import Record, key_field
-
-# Text alone, of which there is much: a sixth of what any value takes.
-_quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def image_text(base: Sequence[WholeRow], read: Mapping[str, str]) -> str:
@@ -36,73 +24,52 @@ def image_text(base: Sequence[WholeRow], read: Mapping[str, str]) -> str:
     Put together of what is text already: the JSON of a row that was checked is not written twice.
 
     :param base: the record, then its children.
-    :raises InvalidValue: JSON that the store cannot hold.
+    :raises InvalidValue: names the first column whose value the store cannot hold.
     """
-    by_table: dict[str, dict[str, str]] = {}
+    children: dict[str, dict[str, Any]] = {}
     for child in base[1:]:
-        by_table.setdefault(child.table, {})[child.key] = _row_text(child)
-    tables = [
-        f"{_quoted(table)}:{{{','.join([f'{_quoted(key)}:{rows[key]}' for key in sorted(rows)])}}}"
-        for table, rows in sorted(by_table.items())
-    ]
-    return (
-        f'{{"children":{{{",".join(tables)}}},"read":{json_text(read)},'
-        f'"values":{_row_text(base[0])}}}'
-    )
+        children.setdefault(child.table, {})[child.key] = _said(child)
+    image = {"values": _said(base[0]), "children": children, "read": read}
+    return orjson.dumps(image, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def _row_text(row: WholeRow) -> str:
-    values, cells = row.values, row.cells
-    parts = []
-    for column, name, at, write, written in _imaged(row.model):
-        value = values[column]
-        if value is None:
-            continue
-        if cells is None or written is None:
-            parts.append(name + write(value))
-        else:
-            parts.append(name + written(cells[at]))
-    return "{" + ",".join(parts) + "}"
+def _said(row: WholeRow) -> dict[str, Any]:
+    plain, written = _imaged(row.model)
+    cells = row.written()
+    said = {column: cells[at] for column, at in plain if cells[at] is not None}
+    for column, at, text_of in written:
+        if (cell := cells[at]) is not None:
+            said[column] = orjson.Fragment(text_of(cell))
+    return said
 
 
-_Writer = Callable[[Any], str]
+_Written = list[tuple[str, int, Callable[[Any], str]]]
 
 
 @functools.cache
-def _imaged(model: type[Record]) -> list[tuple[str, str, int, _Writer, _Writer | None]]:
-    """Give columns by names: the name, as JSON with a colon too, the place, and two writers.
+def _imaged(model: type[Record]) -> tuple[list[tuple[str, int]], _Written]:
+    """Give the columns that an image has, with their places: plain ones, and JSON or nearly so.
 
-    The first writes a value, the second what a check has made of it already; None: the first does.
+    The latter have what gives the text of a cell.
     """
     meta = model._meta
     # Neither the key nor the parent of a row can differ between two versions of it; what it may
     # or may not refer to can.
     fixed = {key_field(model).column_name}
     fixed |= {field.column_name for field in meta.refs if not field.null}
-    columns = enumerate(meta.columns.items())
-    found = [
-        (column, f'"{column}":', at, *_writers_of(column, stored_field(field)))
-        for at, (column, field) in columns
-        if column not in fixed
-    ]
-    return sorted(found, key=operator.itemgetter(0))
-
-
-def _writers_of(column: str, field: Any) -> tuple[_Writer, _Writer | None]:
-    if isinstance(field, JsonField):
-        return functools.partial(_checked_json, column), str
-    if isinstance(field, UtcTimeField):
-        return lambda time: f'"{time_text(time)}"', '"{}"'.format
-    if isinstance(field, StringField | TextField | UuidField):
-        return _quoted, None
-    return json_text, None
-
-
-def _checked_json(column: str, value: Any) -> str:
-    try:
-        return storable_json(value)
-    except ValueError as exc:
-        raise InvalidValue(column, str(exc)) from None
+    plain: list[tuple[str, int]] = []
+    written: _Written = []
+    for at, (column, field) in enumerate(meta.columns.items()):
+        stored = stored_field(field)
+        if column in fixed:
+            continue
+        if isinstance(stored, JsonField):
+            written.append((column, at, str))
+        elif isinstance(stored, RealField):  # very great and small ones have one text alone
+            written.append((column, at, json_text))
+        else:
+            plain.append((column, at))
+    return plain, written
 
 
 def base_of(model: type[Record], image: Any) -> dict[str, Any]:

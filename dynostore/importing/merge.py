@@ -63,23 +63,34 @@ class WholeRow:
             self.cells = self._checked()
         return self.cells
 
+    def written(self) -> tuple[Any, ...]:
+        """Give the values as the drivers take them, though some may be missing.
+
+        :raises InvalidValue: names the first column whose value the store cannot hold.
+        """
+        return self._written(is_whole=False) if self.cells is None else self.cells
+
     def _checked(self) -> tuple[Any, ...]:
         shape = _shape_of(self.model)
+        cells = self._written(is_whole=True)
+        if not shape.is_key_of(self.key, cells):
+            names = " and ".join(self.model.NATURAL_KEY or ())
+            raise InvalidValue(shape.key, f"is not the one derived from {names}")
+        return cells
+
+    def _written(self, *, is_whole: bool) -> tuple[Any, ...]:
         cells = []
         for (column, null, write, rewrite), value in zip(
-            shape.writers, self.values.values(), strict=True
+            _shape_of(self.model).writers, self.values.values(), strict=True
         ):
             if value is not None:
                 try:
                     value = rewrite(value) if self.is_normal else write(value)
                 except ValueError as exc:
                     raise InvalidValue(column, str(exc)) from None
-            elif not null:
+            elif is_whole and not null:
                 raise InvalidValue(column, "must not be empty")
             cells.append(value)
-        if not shape.is_key_of(self.key, cells):
-            names = " and ".join(self.model.NATURAL_KEY or ())
-            raise InvalidValue(shape.key, f"is not the one derived from {names}")
         return tuple(cells)
 
     def check_scalars(self) -> None:

@@ -224,7 +224,7 @@ def _merge(item: ImportItem, taken: Taken | None, stored: Stored, existing: Exis
         )
         theirs = row.values if is_child else _said(item, mine)
         merged = merge_row(row.model, base_of(row.model, before or {}), mine, theirs, existing)
-        plan.base.append(WholeRow(row.model, row.key, merged.base))
+        plan.base.append(WholeRow(row.model, row.key, merged.base, is_normal=True))
         plan.kept += [f"{_name_of(row, is_child)}{column}" for column in merged.kept]
         if merged.changed:
             plan.rows.append(WholeRow(row.model, row.key, merged.values))

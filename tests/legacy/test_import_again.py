@@ -17,10 +17,11 @@ from dynostore.canonical_json import json_text
 from dynostore.fields import time_text
 from dynostore.ids import derived_id
 from dynostore.importer import import_from
-from dynostore.importing.merge import Existing
+from dynostore.importing.image import image_text
+from dynostore.importing.merge import Existing, whole_row
 from dynostore.importing.report import ImportReport
 from dynostore.legacy import Finding, ReadOptions, SourceRecord
-from dynostore.models import Run, RunFile
+from dynostore.models import IdeationMaturity, Run, RunFile
 
 
 def rows_of(store: Store) -> list[Any]:
@@ -356,6 +357,16 @@ def test_what_was_read_is_kept_as_canonical_json_of_what_is_stored(
         "read": {"root": str(tree.root), "timezone": "local"},
     }
     assert text == json_text(image)
+
+
+@pytest.mark.parametrize("score", [1e-7, 1e30, 5, 0.5])
+def test_a_number_is_kept_as_canonical_json_before_and_after_its_check(score: float) -> None:
+    values = {"session_id": "s", "score": score, "level": "new", "can_submit": False}
+    row = whole_row(IdeationMaturity, values | {"updated_at": dt.datetime.now(dt.UTC)})
+    text = image_text([row], {})
+    assert f'"score":{json_text(float(score))},' in text
+    row.check()
+    assert image_text([row], {}) == text
 
 
 def said_of(record: Any) -> dict[str, Any]:
