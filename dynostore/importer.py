@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from dynostore import errors
 from dynostore.errors import quoted
@@ -38,6 +38,7 @@ from dynostore.importing.source import (
 from dynostore.importing.writer import BatchWriter
 from dynostore.legacy import READERS, Counting, Reader, ReadOptions
 from dynostore.legacy.source_tree import shown
+from dynostore.models import Record
 from dynostore.store import Store
 
 Progress = Callable[[int, int | None], None]
@@ -174,6 +175,7 @@ class _Import:
         for place, reader in enumerate(self._readers):
             for batch in _batches(reading.read(place, reader)):
                 self._take(batch)
+                batch.clear()  # else two are in memory while the next one is read
                 tell()
         for batch in _batches(entry_of(*said) for said in self._ledger.unclaimed_files()):
             self._take(batch)
@@ -228,20 +230,22 @@ def _batches(
     and merged or reported like any other that is there.
     """
     batch: list[ImportItem | Entry] = []
-    weight_bytes = 0
-    met: set[tuple[object, object]] = set()
+    rows = weight_bytes = 0
+    met: dict[type[Record], set[Any]] = {}
     for item in items:
         if isinstance(item, ImportItem):
-            keys = [(row.model, row.key) for row in item.rows]
-            if not met.isdisjoint(keys):
+            keys = item.keys_by_table()
+            if any(not met[model].isdisjoint(keys[model]) for model in met.keys() & keys):
                 yield batch
-                batch, weight_bytes, met = [], 0, set()
-            met.update(keys)
+                batch, rows, weight_bytes, met = [], 0, 0, {}
+            for model, found in keys.items():
+                met.setdefault(model, set()).update(found)
+                rows += len(found)
             weight_bytes += item.source.weight_bytes
         batch.append(item)
-        is_full = len(met) >= _BATCH_ROWS or weight_bytes >= _BATCH_BYTES
+        is_full = rows >= _BATCH_ROWS or weight_bytes >= _BATCH_BYTES
         if is_full or len(batch) >= _BATCH_RECORDS:
             yield batch
-            batch, weight_bytes, met = [], 0, set()
+            batch, rows, weight_bytes, met = [], 0, 0, {}
     if batch:
         yield batch

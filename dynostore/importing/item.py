@@ -9,6 +9,7 @@ from typing import Any
 from dynostore.ids import derived_id
 from dynostore.importing.merge import WholeRow, whole_row
 from dynostore.legacy import SourceRecord
+from dynostore.models import Record
 
 
 @dataclasses.dataclass(slots=True)
@@ -32,6 +33,13 @@ class ImportItem:
         """All of it, the record first."""
         return [self.row, *self.children]
 
+    def keys_by_table(self) -> dict[type[Record], list[Any]]:
+        """Give the keys of all its rows, the record's own first."""
+        keys = {self.row.model: [self.row.key]}
+        for child in self.children:
+            keys.setdefault(child.model, []).append(child.key)
+        return keys
+
 
 def as_item(source: SourceRecord, kind: str, read: Mapping[str, str]) -> ImportItem:
     """Give a record as rows, with its key and other plain values checked.
@@ -46,6 +54,7 @@ def as_item(source: SourceRecord, kind: str, read: Mapping[str, str]) -> ImportI
     row = whole_row(source.model, source.values)
     row.check_scalars()
     children = [whole_row(model, values) for model, values in source.children]
+    source.children = []  # a batch of them is half the memory
     row.normalise()
     for child in children:
         child.normalise()

@@ -118,15 +118,16 @@ class WholeRow:
         return record_of(self.model, dict(zip(fields, self.values.values(), strict=True)))
 
 
-def whole_row(model: type[Record], values: Values) -> WholeRow:
+def whole_row(model: type[Record], values: dict[str, Any]) -> WholeRow:
     """Give a row with all columns in order; those that are not given are empty.
 
+    :param values: the row's from now on, where they are all columns in order.
     :raises InvalidValue: a name that is no column.
     """
     shape = _shape_of(model)
     if tuple(values) == shape.columns:
-        return WholeRow(model, values[shape.key], dict(values))
-    row = dict.fromkeys(shape.columns)
+        return WholeRow(model, values[shape.key], values)
+    row: dict[str, Any] = dict.fromkeys(shape.columns)
     row.update(values)
     if len(row) != len(shape.columns):
         raise InvalidValue(min(set(row) - set(shape.columns)), f"{shape.table} has no such column")

@@ -140,7 +140,8 @@ class Planner:
         for item in batch:
             taken = seen.get(item.import_id)
             is_new = item.row.key not in there[item.row.model]
-            if is_new and all(child.key not in there[child.model] for child in item.children):
+            rows = item.keys_by_table().items()
+            if is_new and all(there[model].isdisjoint(keys) for model, keys in rows):
                 plans[item.import_id] = _creation(item, taken)
             elif not is_new and (plan := self._untouched(item, taken, there)) is not None:
                 plans[item.import_id] = plan
@@ -164,7 +165,8 @@ class Planner:
         if self._existing == "update" or not same or taken is None:
             return None
         moved = taken[1] != item.source.place
-        complete = all(child.key in there[child.model] for child in item.children)
+        rows = item.keys_by_table().items()
+        complete = all(there[model].issuperset(keys) for model, keys in rows)
         return Plan(item, "same") if complete and not moved and taken[2] != "kept" else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from dynostore import errors, models
@@ -17,8 +17,8 @@ from dynostore.models.base import key_field
 from dynostore.repositories.base import Cells, Repository
 from dynostore.store import Store
 
-_Written = tuple[Plan, WholeRow, Any]
-"""A row with its plan, and the field that refers to the plan's record where that is new."""
+_Question = tuple[type[Record], Any]
+"""A table, and the field by which rows are asked for: their parent's, or None for the key."""
 
 _OF_THE_STORE = (
     errors.AccessDenied,
@@ -141,41 +141,40 @@ class BatchWriter:
 
         What nobody wrote is a difference too, where the parent is new.
         """
-        written: dict[type[Record], dict[Any, _Written]] = {}
+        questions: dict[_Question, list[Plan]] = {}
+        keys: dict[type[Record], set[Any]] = {}
         for plan in plans:
-            is_new = plan.outcome == "created"
+            owner = plan.item.row.model if plan.outcome == "created" else None
             for row in plan.rows:
-                field = parent_field(row.model, plan.item.row.model) if is_new else None
-                written.setdefault(row.model, {})[row.key] = (plan, row, field)
-        for model, rows in written.items():
-            for (field, owner), part in _by_question(rows.values()).items():
-                yield from self._compare(model, field, owner, part, rows)
+                keys.setdefault(row.model, set()).add(row.key)
+            for model in dict.fromkeys([row.model for row in plan.rows]):
+                field = None if owner is None else parent_field(model, owner)
+                questions.setdefault((model, field), []).append(plan)
+        for (model, field), part in questions.items():
+            yield from self._compare(model, field, part, keys[model])
 
     def _compare(
-        self,
-        model: type[Record],
-        field: Any,
-        owner: type[Record] | None,
-        part: Sequence[_Written],
-        rows: dict[Any, _Written],
+        self, model: type[Record], field: Any, plans: Sequence[Plan], keys: set[Any]
     ) -> Iterator[Remark]:
-        """Compare some rows of one table with what is stored, by key or below new parents.
+        """Compare the rows of some plans in one table with what is stored.
 
-        :param owner: the parents' table; None where the rows are asked for by their keys.
-        :param rows: all that was written into the table.
+        :param field: refers to the plans' records, which are new; None: the rows are asked for by
+            their keys.
+        :param keys: of all that was written into the table.
         """
-        if owner is None:
+        written = [(plan, row) for plan in plans for row in plan.rows if row.model is model]
+        if field is None:
             field = key_field(model)
-            asked = {row.key: plan for plan, row, _ in part}
+            asked = {row.key: plan for plan, row in written}
         else:
-            asked = {plan.item.row.key: plan for plan, _, _ in part}
+            asked = {plan.item.row.key: plan for plan in plans}
         columns = list(model._meta.columns)
         key_at = columns.index(key_field(model).column_name)
         field_at = columns.index(field.column_name)
         imports = self._store.imports
         # str: a server's UUID is an object of its own.
         stored = {str(row[key_at]): row for row in imports.stored_cells(model, field, [*asked])}
-        for plan, row, _ in part:
+        for plan, row in written:
             cells = stored.pop(row.key, None)
             if cells is not None and row.cells == tuple(cells):
                 continue
@@ -184,22 +183,10 @@ class BatchWriter:
             if found != tuple(row.values.values()):
                 yield Remark(plan.item.source.path, _difference(row, found))
         for key, cells in stored.items():
-            if key not in rows:
+            if key not in keys:
                 message = f"{model._meta.table_name} {key}: is in the store and not in the source"
                 parent = imports.values_of(model, cells)[field_at]
                 yield Remark(asked[parent].item.source.path, message)
-
-
-def _by_question(
-    rows: Iterable[_Written],
-) -> dict[tuple[Any, type[Record] | None], list[_Written]]:
-    """Group rows by the field by which they are asked for: their parent's, or None for the key."""
-    groups: dict[tuple[Any, type[Record] | None], list[_Written]] = {}
-    for written in rows:
-        plan, _, field = written
-        owner = plan.item.row.model if field is not None else None
-        groups.setdefault((field, owner), []).append(written)
-    return groups
 
 
 class _Rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import json
 import zoneinfo
@@ -54,7 +55,8 @@ class TalkReader:
     def read(self, source: str, options: ReadOptions) -> Iterator[SourceRecord | Finding]:
         self.asked.append(source)
         for found in self.found:
-            yield found(source) if callable(found) else found
+            # An import keeps what it is given.
+            yield found(source) if callable(found) else copy.deepcopy(found)
 
 
 def talk(key: str, *children: Any, source: str = "/x", **more: Any) -> SourceRecord:
