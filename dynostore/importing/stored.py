@@ -25,13 +25,13 @@ class Stored:
         self.rows: dict[type[Record], dict[Any, dict[str, Any]]] = {}
         keys: dict[type[Record], list[Any]] = {}
         for item in items:
-            for row in item.rows:
-                keys.setdefault(row.model, []).append(row.key)
+            for model, found in item.keys_by_table().items():
+                keys.setdefault(model, []).extend(found)
         for model, wanted in keys.items():
             self.rows[model] = {}
             for values in imports.stored(model, key_field(model), wanted):
-                found = whole_row(model, dict(zip(model._meta.columns, values, strict=True)))
-                self.rows[model][found.key] = found.values
+                row = whole_row(model, dict(zip(model._meta.columns, values, strict=True)))
+                self.rows[model][row.key] = row.values
 
 
 def keys_in_store(
@@ -55,8 +55,8 @@ def keys_in_store(
         found = there.setdefault(model, set())
         found.update(key for key, _ in imports.stored_keys(model, field, values))
     for item in batch:
-        for child in item.children:
-            there.setdefault(child.model, set())
+        for model in item.keys_by_table():
+            there.setdefault(model, set())
     return there
 
 
@@ -67,29 +67,27 @@ def _questions(
     asked: dict[tuple[type[Record], Any], list[Any]] = {}
     for item in batch:
         is_there = item.row.key in there[item.row.model]
-        tables = set()
-        for child in item.children:
-            if child.model in item.source.own_keys:
+        for model, keys in item.keys_by_table().items():
+            if model in item.source.own_keys or keys == [item.row.key]:
                 continue
-            field = _hangs_on(child.model, item.row.model)
+            field = _hangs_on(model, item)
             if field is None:
-                asked.setdefault((child.model, key_field(child.model)), []).append(child.key)
+                asked.setdefault((model, key_field(model)), []).extend(keys)
             elif is_there:
-                tables.add((child.model, field))
-        for table in tables:
-            asked.setdefault(table, []).append(item.row.key)
+                asked.setdefault((model, field), []).append(item.row.key)
     return asked
 
 
-@functools.cache
-def _hangs_on(child: type[Record], parent: type[Record]) -> Any:
-    """Give the field by which rows are found under a new parent's key or not at all.
+def _hangs_on(child: type[Record], item: ImportItem) -> Any:
+    """Give the field by which a table's rows are found under a new parent's key or not at all.
 
     None where a row of that key may be there under another parent: such keys are looked up.
     """
+    field = parent_field(child, item.row.model)
+    if field is None or child in item.source.derived_keys:
+        return field
     natural = natural_key(child)
-    field = parent_field(child, parent)
-    return field if natural and field is not None and field.name == natural[0] else None
+    return field if natural and field.name == natural[0] else None
 
 
 def natural_key(model: type[Record]) -> tuple[str, str] | None:

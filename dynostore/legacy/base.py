@@ -19,7 +19,7 @@ class Unreadable(ValueError):
 
 @dataclasses.dataclass(slots=True)
 class SourceRecord:
-    """One record of the older tool, as the store would hold it.
+    """One record of the older tool, as the store would hold it; an import takes it to pieces.
 
     Written, merged and refused as a whole: what has no end, such as the messages of a long talk, is
     given as several records, of which the later ones refer to a row of the earlier.
@@ -41,6 +41,8 @@ class SourceRecord:
     :ivar own_keys: the tables of children whose keys are unique in the record and perhaps nowhere
         else: one that another record's row has is replaced by a derived one, and kept in the
         metadata. Nothing may refer to such rows.
+    :ivar derived_keys: the tables of children whose keys are made of the record's own key: such a
+        row is in the store below the record or not at all.
     :ivar warnings: what a person should know, although the record is good.
     :ivar weight_bytes: about how much memory it holds.
     :ivar origin: which of several sources it comes from, where two of them may hold the same key
@@ -62,6 +64,7 @@ class SourceRecord:
     weight_bytes: int = 0
     members: Sequence[str] = ()
     own_keys: frozenset[type[Record]] = frozenset()
+    derived_keys: frozenset[type[Record]] = frozenset()
     origin: str = ""
     assumed: frozenset[str] = frozenset()
     line: int = 0

@@ -90,10 +90,13 @@ def message_row(
     metadata: dict[str, Any],
     order: MessageOrder,
 ) -> dict[str, Any]:
-    """Give the columns of a message."""
+    """Give the columns of a message.
+
+    :param metadata: may be that of others too.
+    """
     created = order.place(key, said)
-    if created != said:
-        metadata["said_at"] = time_text(said)
+    if created is not said and created != said:
+        metadata = {**metadata, "said_at": time_text(said)}
     return {
         "id": key,
         "conversation_id": conversation,

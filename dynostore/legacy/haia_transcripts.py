@@ -37,6 +37,8 @@ _MARKS = [
     re.compile(rb'"(start_time|end_time|trigger_reason)"\s*:'),
 ]
 _ESTIMATED = "timestamp_estimated"
+_ONLY_ESTIMATED = {_ESTIMATED: True}
+_DERIVED_KEYS = frozenset({Message})
 _PLAIN_KEYS = {"role", "content", "timestamp"}
 _PLAIN_ROLES = ("user", "assistant", "system")
 
@@ -121,7 +123,7 @@ class TranscriptReader:
             cells.keep("message_count", count, f"{count!r}, and there are {len(messages)} messages")
         key = self._key_of(raw, created, path, cells)
         children, findings = _messages(messages, times, key, created, path, cells.warnings)
-        metadata = {**cells.rest(), _ESTIMATED: True}
+        metadata = {**cells.rest(), **_ONLY_ESTIMATED}
         if cells.aside:
             metadata["legacy"] = cells.aside
         text = json_text(document)
@@ -141,6 +143,7 @@ class TranscriptReader:
             content_hash=hashlib.sha256((_READER_VERSION + key + text).encode()).hexdigest(),
             warnings=cells.warnings,
             weight_bytes=2 * len(text),
+            derived_keys=_DERIVED_KEYS,
         )
         return record, findings
 
@@ -212,7 +215,7 @@ def _messages(
         message_key = derived_id("messages", key, str(number))
         if time is not None and _is_plain(message):  # nearly always; half the time
             said, content = message["role"], message["content"]
-            row = message_row(message_key, key, said, content, last, {_ESTIMATED: True}, order)
+            row = message_row(message_key, key, said, content, last, _ONLY_ESTIMATED, order)
             rows.append((Message, row))
             continue
         cells = CellReader(message if isinstance(message, dict) else {}, f"messages[{number}].")
@@ -232,7 +235,7 @@ def _messages(
         else:
             cells.time("timestamp")
             cells.warn("timestamp: is missing; that of the message before is taken")
-        metadata = {_ESTIMATED: True, **cells.rest()}
+        metadata = {**_ONLY_ESTIMATED, **cells.rest()}
         if cells.aside:
             metadata["legacy"] = cells.aside
         row = message_row(message_key, key, role, content or "", last, metadata, order)

@@ -43,12 +43,15 @@ from dynostore.legacy.taskforce_kept import add_kept
 from dynostore.legacy.taskforce_memories import read_memory, read_skills
 from dynostore.legacy.taskforce_states import read_state, todolist_of
 from dynostore.legacy.taskforce_todos import read_todo
+from dynostore.models.conversations import Message
+from dynostore.models.sessions import SessionState
 from dynostore.models.todos import TodoList
 
 _READER_VERSION = b"taskforce 1\n"  # a reader that reads more must see the same files as changed
 _PICKLE = "a pickle, which is never opened: reading one can run any code; export it with the tool"
 _WEIGHT = 8  # bytes in memory for one of JSON, about
 _NOTED = {"state": "sessions", "todo": "todolists"}  # the notes on each kind of file
+_DERIVED_KEYS = frozenset({Message, SessionState})
 _SHOWN = 80  # characters of an id
 _LONGEST_ID = 255  # a session with a longer one is refused, and its list is not
 
@@ -350,6 +353,7 @@ class _Reading:
             warnings=[*found.warnings, *draft.warnings, *self._zone_warning()],
             weight_bytes=_WEIGHT * size_bytes,
             members=found.paths if len(found.paths) > 1 else (),
+            derived_keys=_DERIVED_KEYS,
         )
 
     def _take(self, draft: Draft, digest: bytes) -> int | None:

@@ -13,6 +13,7 @@ from dynostore import Store
 from dynostore.importer import import_from
 from dynostore.legacy import Finding, ReadOptions, SourceRecord
 from dynostore.legacy.haia import HaiaReader
+from dynostore.models import Conversation, Message
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "legacy-samples" / "haia"
 KEY = "0af3c1d2-1111-4222-8333-444455556666"
@@ -81,6 +82,31 @@ def test_the_second_shape_and_a_list_of_conversations_are_read_too(tree: Any) ->
         ("tests/fixtures/sample.json#two", "messages: a list is expected", True, 0),
         ("tests/fixtures/sample.json#2", "an object is expected, not int", True, 0),
     ]
+
+
+def test_no_message_of_a_new_conversation_is_looked_up(
+    tree: Any, target: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    ask = target.imports.stored_keys
+
+    def stored_keys(model: Any, field: Any, values: Any) -> Any:
+        asked.append((model, field.name, [*values]))
+        return ask(model, field, values)
+
+    monkeypatch.setattr(target.imports, "stored_keys", stored_keys)
+    tree.write(NAME, transcript())
+    assert import_from(tree.root, target).records.created == 1
+    assert asked == [(Conversation, "id", [KEY])]
+    asked.clear()
+    later = {"role": "user", "content": "x", "timestamp": "2025-12-08T10:06:00+00:00"}
+    tree.write(NAME, transcript(messages=[*transcript()["messages"], later]))
+    assert import_from(tree.root, target).records.updated == 1
+    assert set(map(str, asked)) == {
+        str((Conversation, "id", [KEY])),
+        str((Message, "conversation", [KEY])),
+    }
+    assert len(target.conversations.get_all_messages(KEY)) == 3
 
 
 def test_an_id_of_two_transcripts_is_the_key_of_the_first(tree: Any, target: Store) -> None:
