@@ -72,10 +72,26 @@ def storable_json(value: Any) -> str:
     :raises ValueError: NaN, NUL, a lone surrogate, a circle, too deep, or nothing that JSON knows.
     """
     text = _plain_json_text(value) or _any_storable_json(value)
+    _refuse_nul(text)
+    return text
+
+
+def _refuse_nul(text: str) -> None:
     # In the text NUL is always escaped; an escaped backslash before "u0000" is no NUL.
     if "\\" in text and "\\u0000" in text and re.search(r"(?<!\\)(?:\\\\)*\\u0000", text):
         raise ValueError("contains \\u0000, which jsonb cannot hold")
-    return text
+
+
+def stored_value(value: Any) -> Any:
+    """Give a value as a read of its text gives it: tuples are lists, numbers as keys are text.
+
+    :raises ValueError: what :func:`storable_json` raises.
+    """
+    text = _plain_json_text(value)
+    if text is None:  # orjson would make floats of integers that it never writes
+        return json.loads(storable_json(value))
+    _refuse_nul(text)
+    return orjson.loads(text)
 
 
 def _any_storable_json(value: Any) -> str:

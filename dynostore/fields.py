@@ -19,7 +19,12 @@ from typing import Any
 
 import peewee
 
-from dynostore.canonical_json import is_storable_text, json_text, storable_json
+from dynostore.canonical_json import (
+    is_storable_text,
+    json_text,
+    storable_json,
+    stored_value,
+)
 from dynostore.errors import quoted
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -227,7 +232,7 @@ class JsonField(peewee.Field):
 
         Gives the value as a read will give it: tuples are lists, numbers as keys are text.
         """
-        return json.loads(self.checked_text(value))
+        return stored_value(value)
 
     def checked_text(self, value: Any) -> CheckedJson:
         """Check a value that is written and not given back: that needs its text alone.

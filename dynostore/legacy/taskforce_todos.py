@@ -12,7 +12,7 @@ from typing import Any
 
 from dynostore.legacy.base import Unreadable
 from dynostore.legacy.taskforce_draft import Clock, Draft, as_count, as_text
-from dynostore.models.todos import STEP_STATUSES, TodoList
+from dynostore.models.todos import STEP_STATUSES, TodoList, is_plain_step
 
 STATUS_WORDS = {
     **{status.replace("_", ""): status for status in STEP_STATUSES},
@@ -103,6 +103,8 @@ def _steps(items: Any, as_read: dict[str, Any], warnings: list[str]) -> list[dic
 
 def _step(item: Any, changed: dict[str, Any], warnings: list[str], place: int) -> dict[str, Any]:
     """Give a step in the shape of a plan, with what it was where it did not fit."""
+    if isinstance(item, dict) and is_plain_step(item):  # nearly always
+        return dict(item)
     if not isinstance(item, dict):
         changed["item"] = item
         item = {"description": as_text(item)}
@@ -121,7 +123,10 @@ def _step(item: Any, changed: dict[str, Any], warnings: list[str], place: int) -
 def _number(steps: list[dict[str, Any]], as_read: dict[str, Any], warnings: list[str]) -> None:
     """Give each step a position of its own: what is missing or there twice comes after the rest."""
     said = [as_count(step.get("position")) for step in steps]
-    taken: set[int] = set()
+    taken = {position for position in said if position}
+    if len(taken) == len(steps) and all(type(step["position"]) is int for step in steps):
+        return
+    taken.clear()
     last = max((position for position in said if position), default=0)
     for place, (step, position) in enumerate(zip(steps, said, strict=True), 1):
         if not position or position in taken:

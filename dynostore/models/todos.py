@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
+from types import NoneType
 from typing import Any, ClassVar
 
 from dynostore.fields import (
+    INT64_MAX,
     JsonField,
     ReferenceField,
     StringField,
@@ -91,7 +94,44 @@ def check_step_value(name: str, value: Any) -> Any:
     return _STEP_CHECKS[name](plain) if name in _STEP_CHECKS else plain
 
 
+_values_of = operator.itemgetter(*_STEP_CHECKS)
+_PLAIN_TYPES = {
+    (int, str, str, list, str, tool, given, result, int, int, int)
+    for tool in (str, NoneType)
+    for given in (dict, NoneType)
+    for result in (dict, NoneType)
+}
+
+
+def is_plain_step(step: dict[str, Any]) -> bool:
+    """Tell at a glance that a step has all values of the shape, and that each keeps its rule.
+
+    :param step: out of JSON that was checked. Where this is False, only the checks can tell.
+    """
+    try:
+        values = _values_of(step)
+    except KeyError:
+        return False
+    if tuple(map(type, values)) not in _PLAIN_TYPES:
+        return False
+    position, _, _, dependencies, status, _, _, _, attempts, most, replans = values
+    return (
+        0 < position <= INT64_MAX
+        and 0 <= attempts <= INT64_MAX
+        and 0 <= most <= INT64_MAX
+        and 0 <= replans <= INT64_MAX
+        and status in STEP_STATUSES
+        and (not dependencies or _are_positions(dependencies))
+    )
+
+
+def _are_positions(values: list[Any]) -> bool:
+    return {*map(type, values)} == {int} and min(values) > 0 and max(values) <= INT64_MAX
+
+
 def _step(value: Any) -> dict[str, Any]:
+    if isinstance(value, dict) and is_plain_step(value):  # nearly always
+        return value
     step = _STEP_DEFAULTS | _object(value)
     for name, check in _STEP_CHECKS.items():
         if name not in step:
@@ -117,7 +157,9 @@ class PlanField(JsonField):
         items = plan.get("items", [])
         if isinstance(items, list):
             items = [
-                {"position": place, **item} if isinstance(item, dict) else item
+                {"position": place, **item}
+                if isinstance(item, dict) and "position" not in item
+                else item
                 for place, item in enumerate(items, 1)
             ]
         steps = _located("items", _list_of(_step), items)

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dynostore import database
-from dynostore.canonical_json import json_text
+from dynostore.canonical_json import json_text, storable_json, stored_value
 from dynostore.errors import InvalidValue
 from dynostore.fields import (
     INT64_MAX,
@@ -423,6 +423,13 @@ def test_a_column_is_written_as_its_values_are_one_by_one(values: list[Any]) -> 
                 together(values)
         else:
             assert [*map(repr, together(values))] == [*map(repr, single)], field.name
+
+
+@settings(repeatable, max_examples=500)
+@given(value=json_values)
+@example(value=[2**63, 2**64, -(2**63) - 1, 10**30, -0.0, 1e16, 5e-324, 1.7976931348623157e308])
+def test_a_checked_document_is_what_its_text_says(value: Any) -> None:
+    assert same_json(stored_value(value), json.loads(storable_json(value)))
 
 
 def test_json_has_one_text_whatever_its_keys_are_made_of() -> None:
