@@ -168,8 +168,8 @@ class _Reading:
             yield draft
             return
         linked = todolist_of(draft)
-        kept = os.path.join(os.path.dirname(listing.path), OURS, "states", group.stem)
         if found.notes:
+            kept = os.path.join(os.path.dirname(listing.path), OURS, "states", group.stem)
             try:
                 add_kept(draft, found.document, found.facts.sha256, kept)
                 self._apply_note(draft, found, f"{os.sep}sessions{os.sep}")

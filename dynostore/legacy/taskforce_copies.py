@@ -77,9 +77,9 @@ def choose(
     if best.warning:
         found.warnings.append(best.warning)
     for copy in copies:
-        path = tree.relative(os.path.join(directory, copy.name))
         if copy is best:
             continue
+        path = tree.relative(os.path.join(directory, copy.name))
         if copy.is_temporary:
             why = copy.problem or f"not newer than {best.name}"
             yield Finding(path, "skipped", f"a left-over temporary file: {why}")

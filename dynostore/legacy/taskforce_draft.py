@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import json
 from typing import Any
 
@@ -46,9 +47,9 @@ class Clock:
         except (OverflowError, OSError, ValueError):
             raise ValueError(f"{value!r:.80} is outside the years that can be") from None
 
-    @property
+    @functools.cached_property
     def said(self) -> str:
-        """The zone, for people."""
+        """The zone, for people; this machine's as it is called at the first question."""
         if self.zone is None:
             return f"this machine's zone ({dt.datetime.now().astimezone().tzname()})"
         return str(self.zone)

@@ -7,6 +7,7 @@ and ``NAME.RANDOM.tmp`` of the three generations of the tool.
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
 import re
 from typing import Literal
@@ -63,12 +64,13 @@ def sort_files(listing: Listing) -> Sorted:
     """Tell what each file of a directory is, by names, and by first bytes where they do not say."""
     found = Sorted([], [], [])
     groups: dict[str, Group] = {}
-    for name in sorted(listing.files, key=lambda name: (name.endswith(".tmp"), name)):
+    parent = os.path.basename(listing.path)
+    for name in sorted(listing.files, key=operator.methodcaller("endswith", ".tmp")):
         if name.endswith(_PICKLES):
             found.pickles.append(name)
             continue
         target = _target_of(name)
-        what = _what(target, FileHead(os.path.join(listing.path, name)))
+        what = _what(target, parent, FileHead(f"{listing.path}{os.sep}{name}"))
         if what is None:
             found.others.append(name)
         elif target in groups:
@@ -82,9 +84,10 @@ def sort_files(listing: Listing) -> Sorted:
 def is_ours(head: FileHead) -> bool:
     """Tell whether a file is something of Taskforce."""
     directory, name = os.path.split(head.path)
+    parent = os.path.basename(directory)
     if name.endswith(_PICKLES):
-        return os.path.basename(directory) in STATE_DIRECTORIES
-    return _what(_target_of(name), head) is not None
+        return parent in STATE_DIRECTORIES
+    return _what(_target_of(name), parent, head) is not None
 
 
 def _target_of(name: str) -> str:
@@ -96,17 +99,13 @@ def _target_of(name: str) -> str:
     return str(match[1] or f"{match[2]}.json")
 
 
-def _what(target: str, head: FileHead) -> What | None:
-    directory = os.path.dirname(head.path)
-    parent = os.path.basename(directory)
+def _what(target: str, parent: str, head: FileHead) -> What | None:
     if parent in STATE_DIRECTORIES and target.endswith(".json"):  # nearly always
         return "state"
     if target == "skills.json":
         is_full = _has(head, b'"lesson"', b'"skills"')
         return "skills" if is_full or _is_empty(head.path) else None
-    if target == "messages.json" and os.path.basename(os.path.dirname(directory)) == (
-        "conversations"
-    ):
+    if target == "messages.json" and head.path.split(os.sep)[-3:-2] == ["conversations"]:
         return "messages"
     if target == "index.json" and parent == "conversations":
         return "index"
