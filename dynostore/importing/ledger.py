@@ -6,7 +6,6 @@ import contextlib
 import pickle
 import sqlite3
 import tempfile
-import uuid
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, Self, TypeVar, overload
@@ -103,6 +102,7 @@ class Ledger:
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.executescript(_SCHEMA)
         self._db.execute("BEGIN")
+        self._claims = self._db.cursor()  # one for all: a new one each time takes as long as to ask
 
     def close(self) -> None:
         """Forget everything."""
@@ -110,31 +110,31 @@ class Ledger:
 
     def claim(self, identity: str, path: str, content_hash: str) -> tuple[str, str] | None:
         """Give path and hash of what has this identity already; None: it is new, and now taken."""
-        key = uuid.UUID(identity).bytes
+        key = _key_of(identity)
         statement = "INSERT OR IGNORE INTO claimed VALUES (?, ?, ?)"
-        if self._db.execute(statement, (key, path, content_hash)).rowcount:
+        if self._claims.execute(statement, (key, path, content_hash)).rowcount:
             return None
         row = self._db.execute("SELECT path, hash FROM claimed WHERE id = ?", (key,)).fetchone()
         return str(row[0]), str(row[1])
 
     def release(self, identity: str) -> None:
         """Take a claim back: its record is not in the store."""
-        self._db.execute("DELETE FROM claimed WHERE id = ?", (uuid.UUID(identity).bytes,))
+        self._db.execute("DELETE FROM claimed WHERE id = ?", (_key_of(identity),))
 
     def is_claimed(self, identity: str) -> bool:
         """Tell whether a record of this identity was met."""
         statement = "SELECT 1 FROM claimed WHERE id = ?"
-        return self._db.execute(statement, (uuid.UUID(identity).bytes,)).fetchone() is not None
+        return self._db.execute(statement, (_key_of(identity),)).fetchone() is not None
 
     def note(self, identity: str) -> bool:
         """Remember the id of something invalid; tell whether it is the first time."""
-        key = uuid.UUID(identity).bytes
+        key = _key_of(identity)
         return bool(self._db.execute("INSERT OR IGNORE INTO noted VALUES (?)", (key,)).rowcount)
 
     def is_noted(self, identity: str) -> bool:
         """Tell whether something invalid has this id."""
         statement = "SELECT 1 FROM noted WHERE id = ?"
-        return self._db.execute(statement, (uuid.UUID(identity).bytes,)).fetchone() is not None
+        return self._db.execute(statement, (_key_of(identity),)).fetchone() is not None
 
     def own(self, kind: str, path: str) -> None:
         """Remember that a reader made a record of a file, or of a directory with all below it."""
@@ -205,6 +205,10 @@ class Ledger:
             rows = self._db.execute("SELECT kind FROM owned WHERE path = ?", (place,))
             found.update(kind for (kind,) in rows)
         return found
+
+
+def _key_of(identity: str) -> bytes:
+    return bytes.fromhex(identity.replace("-", ""))  # uuid.UUID() takes six times as long
 
 
 @contextlib.contextmanager

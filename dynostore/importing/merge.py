@@ -26,7 +26,7 @@ from dynostore.fields import (
 )
 from dynostore.ids import derived_id
 from dynostore.importing.columns import column_writer_of
-from dynostore.models.base import Record, checked, key_field
+from dynostore.models.base import Record, key_field
 from dynostore.prepared import record_of
 
 Existing = Literal["merge", "skip", "update"]
@@ -95,8 +95,15 @@ class WholeRow:
 
     def check_scalars(self) -> None:
         """The same, but for JSON, which costs as much as all the rest."""
-        scalars = _shape_of(self.model).scalars
-        checked(self.model, {column: self.values[column] for column in scalars})
+        for column, null, check in _shape_of(self.model).scalars:
+            value = self.values[column]
+            if value is not None:
+                try:
+                    check(value)
+                except ValueError as exc:
+                    raise InvalidValue(column, str(exc)) from None
+            elif not null:
+                raise InvalidValue(column, "must not be empty")
 
     def normalise(self) -> None:
         """Give the values the one form in which the store will give them back.
@@ -168,7 +175,15 @@ class _Shape:
         self.table = str(meta.table_name)
         self.columns = tuple(meta.columns)
         self.fields = tuple(field.name for field in meta.columns.values())
-        self.scalars = tuple(c for c, f in meta.columns.items() if not isinstance(f, JsonField))
+        self.scalars = [
+            (
+                column,
+                field.null,
+                field.check if isinstance(field, UtcTimeField) else writer_of(field),
+            )
+            for column, field in meta.columns.items()
+            if not isinstance(field, JsonField)
+        ]
         self.key = key_field(model).column_name
         self.writers = [
             (column, field.null, writer_of(field), _rewriter_of(field))

@@ -36,7 +36,7 @@ class Source:
     shown: str
     _secrets: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def is_url(self) -> bool:
         """Tell whether it is a server."""
         return bool(_URL.match(self.root))
