@@ -7,6 +7,7 @@ import hashlib
 import sys
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 NAMESPACE = uuid.UUID("7f1d2c52-6d0c-5b6e-9a3e-0d9a54b3c1f7")
 """Root of every derived id. It is part of the file format: changing it would make every store
@@ -38,20 +39,21 @@ def derived_id(table: str, parent: str, key: str) -> str:
     """
     # By hand: uuid.uuid5() takes five times as long, which an import of many files would notice. So
     # is the inner one, which mostly is of another parent than the last.
-    digits = hashlib.sha1(
-        _space_within(table, parent) + key.encode(), usedforsecurity=False
-    ).hexdigest()
+    digest = _begun_within(table, parent).copy()
+    digest.update(key.encode())
+    digits = digest.hexdigest()
     variant = _VARIANTS[digits[16]]
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 @functools.lru_cache(maxsize=1024)
-def _space_within(table: str, parent: str) -> bytes:
+def _begun_within(table: str, parent: str) -> Any:
+    """Give the hash of all ids within a parent, as far as they have in common."""
     name = f"{table}\x1f{parent}".encode()
     space = bytearray(hashlib.sha1(NAMESPACE.bytes + name, usedforsecurity=False).digest()[:16])
     space[6] = space[6] & 0x0F | 0x50
     space[8] = space[8] & 0x3F | 0x80
-    return bytes(space)
+    return hashlib.sha1(space, usedforsecurity=False)
 
 
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from dynostore.canonical_json import storable_json
@@ -153,18 +153,20 @@ def check_together(rows: Iterable[WholeRow]) -> None:
             by_model.setdefault(row.model, []).append(row)
     for model, part in by_model.items():
         with contextlib.suppress(ValueError):
-            for row, cells in zip(part, [*_cells_of(model, part)], strict=True):
+            for row, cells in zip(part, _cells_of(model, part), strict=True):
                 row.cells = cells
 
 
-def _cells_of(model: type[Record], rows: Sequence[WholeRow]) -> Iterator[tuple[Any, ...]]:
+def _cells_of(model: type[Record], rows: Sequence[WholeRow]) -> list[tuple[Any, ...]]:
     shape = _shape_of(model)
     columns = zip(*[row.values.values() for row in rows], strict=True)
     written = [write(column) for write, column in zip(shape.column_writers, columns, strict=True)]
-    for row, cells in zip(rows, zip(*written, strict=True), strict=True):
-        if not shape.is_key_of(row.key, cells):
-            raise ValueError
-        yield cells
+    cells = [*zip(*written, strict=True)]
+    if model.NATURAL_KEY is not None:
+        for row, its in zip(rows, cells, strict=True):
+            if not shape.is_key_of(row.key, its):
+                raise ValueError
+    return cells
 
 
 class _Shape:

@@ -135,13 +135,13 @@ class Planner:
             return [_creation(item, None) for item in batch]
         seen = self._imports.seen([item.import_id for item in batch])
         there = keys_in_store(self._imports, batch, tell_apart(self._imports, batch))
+        has_any = any(there.values())
         plans: dict[str, Plan] = {}
         to_merge: list[ImportItem] = []
         for item in batch:
             taken = seen.get(item.import_id)
             is_new = item.row.key not in there[item.row.model]
-            rows = item.keys_by_table().items()
-            if is_new and all(there[model].isdisjoint(keys) for model, keys in rows):
+            if not has_any or (is_new and _is_none_there(item, there)):
                 plans[item.import_id] = _creation(item, taken)
             elif not is_new and (plan := self._untouched(item, taken, there)) is not None:
                 plans[item.import_id] = plan
@@ -168,6 +168,10 @@ class Planner:
         rows = item.keys_by_table().items()
         complete = all(there[model].issuperset(keys) for model, keys in rows)
         return Plan(item, "same") if complete and not moved and taken[2] != "kept" else None
+
+
+def _is_none_there(item: ImportItem, there: dict[type[Record], set[Any]]) -> bool:
+    return all(there[model].isdisjoint(keys) for model, keys in item.keys_by_table().items())
 
 
 def refuse_orphans(

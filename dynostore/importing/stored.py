@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -38,25 +39,20 @@ def keys_in_store(
     imports: ImportRepository,
     batch: Sequence[ImportItem],
     known: dict[type[Record], set[Any]],
-) -> dict[type[Record], set[Any]]:
+) -> collections.defaultdict[type[Record], set[Any]]:
     """Give the keys of the batch's rows that are in the store, by table.
 
     :param known: the same of those tables whose rows were told apart.
     """
-    there = known
+    there = collections.defaultdict(set, known)
     records: dict[type[Record], list[Any]] = {}
     for item in batch:
         records.setdefault(item.row.model, []).append(item.row.key)
     for model, keys in records.items():
         field = key_field(model)
-        found = there.setdefault(model, set())
-        found.update(key for key, _ in imports.stored_keys(model, field, keys))
+        there[model].update(key for key, _ in imports.stored_keys(model, field, keys))
     for (model, field), values in _questions(batch, there).items():
-        found = there.setdefault(model, set())
-        found.update(key for key, _ in imports.stored_keys(model, field, values))
-    for item in batch:
-        for model in item.keys_by_table():
-            there.setdefault(model, set())
+        there[model].update(key for key, _ in imports.stored_keys(model, field, values))
     return there
 
 

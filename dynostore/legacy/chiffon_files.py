@@ -40,20 +40,21 @@ _KEYS_OF_AUDITS = {"plan_id", "plan_steps", "dispatch_info", "execution_result"}
 
 def form_of(path: str) -> Form | None:
     """Tell by its path what a file of Chiffon's is; None for a file of somebody else's."""
-    parts = path.split(os.sep)
-    name = parts[-1]
-    if name == "report.json" and parts[-_RUN_PARTS:-3] == ["runs"]:
-        return "report"
-    if name.endswith(".json") and ".audit" in parts[:-1]:
-        return "audit"
-    if name.endswith((".yml", ".yaml")) and state_of(path) is not None:
+    if path.endswith(".json"):
+        if ".audit" not in path and not path.endswith("report.json"):  # nearly always
+            return None
+        parts = path.split(os.sep)
+        if parts[-1] == "report.json" and parts[-_RUN_PARTS:-3] == ["runs"]:
+            return "report"
+        return "audit" if ".audit" in parts[:-1] else None
+    if path.endswith((".yml", ".yaml")) and state_of(path) is not None:
         return "queued"
     return None
 
 
 def form_within(head: FileHead) -> Form | None:
     """Tell by the first bytes what a file is whose path says nothing, as after copying it."""
-    if not head.path.endswith(".json"):
+    if not head.path.endswith(".json") or b'"task_id"' not in head.data:
         return None
     if _MARKS["audit"].search(head.data):
         if _MARKS["report"].search(head.data):

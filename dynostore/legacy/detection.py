@@ -36,7 +36,7 @@ def readers_below(root: str, readers: Iterable[TreeReader]) -> list[TreeReader]:
     while pending and asked:
         listing = tree.list(pending.pop())
         for name in listing.files:
-            head = FileHead(os.path.join(listing.path, name))
+            head = FileHead(f"{listing.path}{os.sep}{name}")
             is_left_over = reason_to_skip(name) is not None
             asked = [
                 reader

@@ -45,7 +45,9 @@ _PLAIN_ROLES = ("user", "assistant", "system")
 
 def may_be_transcript(head: FileHead) -> bool:
     """Tell by its name and first bytes whether a file can hold transcripts."""
-    return head.path.endswith(".json") and all(mark.search(head.data) for mark in _MARKS)
+    # One word first: nearly no file of another tool has it.
+    may_be = head.path.endswith(".json") and b'"conversation_id"' in head.data
+    return may_be and all(mark.search(head.data) for mark in _MARKS)
 
 
 def is_named_like_one(path: str) -> bool:

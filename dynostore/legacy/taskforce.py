@@ -386,7 +386,7 @@ def _hash(data: bytes) -> bytes:
 
 
 def _key_of(table: str, key: str) -> int:
-    return _short(_hash(f"{table}\x1f{key}".encode()))
+    return hash((table, key))
 
 
 def _short(digest: bytes) -> int:

@@ -115,18 +115,16 @@ def is_plain_step(step: dict[str, Any]) -> bool:
     if tuple(map(type, values)) not in _PLAIN_TYPES:
         return False
     position, _, _, dependencies, status, _, _, _, attempts, most, replans = values
+    for other in dependencies:
+        if type(other) is not int or not 0 < other <= INT64_MAX:
+            return False
     return (
         0 < position <= INT64_MAX
         and 0 <= attempts <= INT64_MAX
         and 0 <= most <= INT64_MAX
         and 0 <= replans <= INT64_MAX
         and status in STEP_STATUSES
-        and (not dependencies or _are_positions(dependencies))
     )
-
-
-def _are_positions(values: list[Any]) -> bool:
-    return {*map(type, values)} == {int} and min(values) > 0 and max(values) <= INT64_MAX
 
 
 def _step(value: Any) -> dict[str, Any]:
