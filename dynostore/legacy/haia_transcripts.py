@@ -39,7 +39,6 @@ _MARKS = [
 _ESTIMATED = "timestamp_estimated"
 _ONLY_ESTIMATED = {_ESTIMATED: True}
 _DERIVED_KEYS = frozenset({Message})
-_PLAIN_KEYS = {"role", "content", "timestamp"}
 _PLAIN_ROLES = ("user", "assistant", "system")
 
 
@@ -246,13 +245,15 @@ def _messages(
     return rows, findings
 
 
-def _is_plain(message: Any) -> bool:
-    """Tell whether a message is as the old program wrote it: nothing to mend, nothing to keep."""
+def _is_plain(message: dict[str, Any]) -> bool:
+    """Tell whether a message is as the old program wrote it: nothing to mend, nothing to keep.
+
+    :param message: one that has a time.
+    """
     return (
-        isinstance(message, dict)
-        and message.keys() == _PLAIN_KEYS
-        and message["role"] in _PLAIN_ROLES
-        and isinstance(message["content"], str)
+        len(message) == len(("role", "content", "timestamp"))
+        and message.get("role") in _PLAIN_ROLES
+        and isinstance(message.get("content"), str)
     )
 
 

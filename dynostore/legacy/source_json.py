@@ -52,7 +52,7 @@ def _load(text: str) -> Any:
     except _NotFinite:
         value = json.loads(text)
     else:
-        if not _SUSPICIOUS.search(text):
+        if "\\" not in text or not _SUSPICIOUS.search(text):
             return value
     _refuse_unstorable(value, "")
     return value
