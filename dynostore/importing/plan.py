@@ -70,7 +70,7 @@ class Plan:
             files=source.files,
             table=self.item.row.table,
             key=str(self.item.row.key),
-            kept=self.kept,
+            kept=self.kept or (),  # a report has millions
             kind=self.item.kind,
         )
 

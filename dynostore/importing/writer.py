@@ -20,6 +20,9 @@ from dynostore.store import Store
 _Question = tuple[type[Record], Any]
 """A table, and the field by which rows are asked for: their parent's, or None for the key."""
 
+_Part = tuple[Plan, list[WholeRow]]
+"""A plan, and those of its rows that are of the table."""
+
 _OF_THE_STORE = (
     errors.AccessDenied,
     errors.RemoteUnavailable,
@@ -141,49 +144,53 @@ class BatchWriter:
 
         What nobody wrote is a difference too, where the parent is new.
         """
-        questions: dict[_Question, list[Plan]] = {}
-        keys: dict[type[Record], set[Any]] = {}
+        questions: dict[_Question, list[_Part]] = {}
         for plan in plans:
             owner = plan.item.row.model if plan.outcome == "created" else None
+            by_model: dict[type[Record], list[WholeRow]] = {}
             for row in plan.rows:
-                keys.setdefault(row.model, set()).add(row.key)
-            for model in dict.fromkeys([row.model for row in plan.rows]):
+                by_model.setdefault(row.model, []).append(row)
+            for model, rows in by_model.items():
                 field = None if owner is None else parent_field(model, owner)
-                questions.setdefault((model, field), []).append(plan)
-        for (model, field), part in questions.items():
-            yield from self._compare(model, field, part, keys[model])
+                questions.setdefault((model, field), []).append((plan, rows))
+        for (model, field), parts in questions.items():
+            every = [
+                part for (table, _), some in questions.items() if table is model for part in some
+            ]
+            yield from self._compare(model, field, parts, every)
 
     def _compare(
-        self, model: type[Record], field: Any, plans: Sequence[Plan], keys: set[Any]
+        self, model: type[Record], field: Any, parts: Sequence[_Part], every: Sequence[_Part]
     ) -> Iterator[Remark]:
         """Compare the rows of some plans in one table with what is stored.
 
         :param field: refers to the plans' records, which are new; None: the rows are asked for by
             their keys.
-        :param keys: of all that was written into the table.
+        :param every: all that was written into the table.
         """
-        written = [(plan, row) for plan in plans for row in plan.rows if row.model is model]
         if field is None:
             field = key_field(model)
-            asked = {row.key: plan for plan, row in written}
+            asked = {row.key: plan for plan, rows in parts for row in rows}
         else:
-            asked = {plan.item.row.key: plan for plan in plans}
+            asked = {plan.item.row.key: plan for plan, _ in parts}
         columns = list(model._meta.columns)
         key_at = columns.index(key_field(model).column_name)
         field_at = columns.index(field.column_name)
         imports = self._store.imports
         # str: a server's UUID is an object of its own.
         stored = {str(row[key_at]): row for row in imports.stored_cells(model, field, [*asked])}
-        for plan, row in written:
-            cells = stored.pop(row.key, None)
-            if cells is not None and row.cells == tuple(cells):
-                continue
-            # A server gives times and JSON in other forms than it takes them.
-            found = None if cells is None else imports.values_of(model, cells)
-            if found != tuple(row.values.values()):
-                yield Remark(plan.item.source.path, _difference(row, found))
+        for plan, rows in parts:
+            for row in rows:
+                cells = stored.pop(row.key, None)
+                if cells is not None and row.cells == tuple(cells):
+                    continue
+                # A server gives times and JSON in other forms than it takes them.
+                found = None if cells is None else imports.values_of(model, cells)
+                if found != tuple(row.values.values()):
+                    yield Remark(plan.item.source.path, _difference(row, found))
+        written = {row.key for _, rows in every for row in rows} if stored else set()
         for key, cells in stored.items():
-            if key not in keys:
+            if key not in written:
                 message = f"{model._meta.table_name} {key}: is in the store and not in the source"
                 parent = imports.values_of(model, cells)[field_at]
                 yield Remark(asked[parent].item.source.path, message)
