@@ -26,7 +26,7 @@ POSTGRES_TYPES = {
     "FLOAT": "DOUBLE PRECISION",
 }
 
-_IN_ERROR = 3  # psycopg2.extensions.TRANSACTION_STATUS_INERROR, which is libpq's PQTRANS_INERROR
+_IDLE, _IN_ERROR = 0, 3  # psycopg2.extensions.TRANSACTION_STATUS_*, which are libpq's PQTRANS_*
 
 
 class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[misc]  # untyped base
@@ -75,6 +75,21 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
                 raise
             self._configured.add(connection)
         return connection
+
+    def _is_closed(self, conn: Any) -> bool:
+        """Tell whether a connection from the pool is no good any more.
+
+        Peewee asks the server, which is a round trip for each verb. That the server has ended a
+        session it says unasked, and then it has arrived.
+        """
+        import psycopg2
+
+        try:
+            conn.poll()  # takes in why it was ended
+            conn.poll()  # finds the end itself
+        except psycopg2.Error:
+            return True
+        return bool(conn.closed) or conn.info.transaction_status != _IDLE
 
     def connect(self, reuse_if_open: bool = False) -> bool:
         """Connect this thread, telling a missing server from refused credentials."""

@@ -28,8 +28,8 @@ JOURNAL_SIZE_LIMIT_BYTES = 64 * 1024 * 1024
 CHECKPOINT_PAGES = 4_000
 """Pages in the log before they are copied into the file: 16 MiB, a quarter of the limit above.
 
-By SQLite's own 1,000 the pages that every write changes are copied four times as often; saving states
-of 20 KB took between 8 and 33 % longer. A thousand scattered rows are two thousand pages."""
+By SQLite's own 1,000 the pages that every write changes are copied four times as often; saving
+states of 20 KB took between 8 and 33 % longer. A thousand scattered rows are two thousand pages."""
 
 _CACHE_KIB = 16 * 1024
 """What a connection may keep in memory. By SQLite's own 2 MiB a conversation of 1,000 messages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -76,6 +76,7 @@ class Store(Verbs):
         self.own = own or OwnModels()
         self.migrator = Migrator(db)
         self.own_schema = OwnSchema(db, self.own, self.migrator)
+        self._at_close = contextlib.ExitStack()
 
     @property
     def replicated(self) -> tuple[type[peewee.Model], ...]:
@@ -165,6 +166,11 @@ class Store(Verbs):
     def close(self) -> None:
         """Close every thread's connection; from any thread, and as often as you like."""
         self.database.shut()
+        self._at_close.close()
+
+    def at_close(self, act: Callable[[], object]) -> None:
+        """Let something be done when the store is closed."""
+        self._at_close.callback(act)
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 from dynostore import config, errors
-from dynostore.database import require_psycopg2
+from dynostore.database import PostgresServer, require_psycopg2
 from dynostore.driver_errors import is_disconnect, is_from_postgres, sqlstate, translate, translated
 from dynostore.errors import quoted
 from dynostore.own_models import OwnModels
@@ -18,6 +18,7 @@ from dynostore.store import Store
 from dynostore.sync.exchange import Exchange, Limits, Progress, Reports, TableReport
 from dynostore.sync.fence import pass_fence
 from dynostore.sync.fork import forget_server
+from dynostore.sync.kept import kept_for
 from dynostore.sync.local.alone import alone
 from dynostore.sync.local.capture import install
 from dynostore.sync.local.changes import FileRebuilt, LocalFile, require_file
@@ -152,10 +153,10 @@ def sync(
     file = require_file(store)
     file.require_writable()
     reports = Reports()
-    with alone(file):
+    with alone(file), (kept := kept_for(store, file)).used(place) as pool:
         described = tables_of(store)
         scope = select(described, tables, skip)
-        local = LocalFile(file.path, file.settings, described)
+        local = LocalFile(file.path, file.settings, described, kept.connections)
         try:
             with translated(file.shown):
                 plan = _Plan(
@@ -168,7 +169,7 @@ def sync(
                     adopt,
                     upgrade_server,
                 )
-                _with_patience(local, place, plan, reports)
+                _with_patience(local, place, pool, plan, reports)
                 left_out = {name: local.waiting(name) for name in local.left_out()}
                 rest = [table for table in described.values() if table not in scope]
                 waiting = {table.name: local.waiting(table.name) for table in rest}
@@ -216,16 +217,20 @@ class _Plan:
                 return
 
 
-def _with_patience(local: LocalFile, place: config.Place, plan: _Plan, reports: Reports) -> None:
+def _with_patience(
+    local: LocalFile, place: config.Place, pool: PostgresServer, plan: _Plan, reports: Reports
+) -> None:
     """Sync, and begin again after what a second attempt may get past."""
     for attempt in range(1, _ATTEMPTS + 1):
-        server = Server(place, local.tables, plan.own)
+        server = Server(place, local.tables, plan.own, pool)
+        end = server.close
         try:
             install(local)
             retry_after_upgrade(local)
             server.connect()
             _meet(local, server, plan, reports)
             plan.carry_out(local, server, reports)
+            end = server.leave
             return
         except FileRebuilt:
             if attempt == _ATTEMPTS:
@@ -244,7 +249,7 @@ def _with_patience(local: LocalFile, place: config.Place, plan: _Plan, reports: 
             _log.info("%s: %s; again in %.1f s", place.shown, type(exc).__name__, pause_s)
             time.sleep(pause_s)
         finally:
-            server.close()
+            end()
     raise AssertionError("unreachable")
 
 

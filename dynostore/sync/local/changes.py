@@ -10,14 +10,10 @@ from pathlib import Path
 
 from dynostore import errors
 from dynostore.config import Settings
-from dynostore.database import (
-    CHECKPOINT_PAGES,
-    JOURNAL_SIZE_LIMIT_BYTES,
-    MemoryDatabase,
-    SqliteFile,
-)
+from dynostore.database import MemoryDatabase, SqliteFile
 from dynostore.fields import time_text, utc_now
 from dynostore.store import Store
+from dynostore.sync.local.connections import FileConnections
 from dynostore.sync.local.journal import Journal, Pending
 from dynostore.sync.tables import Table, literal, quoted
 
@@ -31,37 +27,32 @@ class FileRebuilt(Exception):
 class LocalFile:
     """The sync's own connections to the file, and its tables there.
 
+    :param connections: to use, and to leave open; others of its own by default.
     :ivar writer: the writing connection; foreign keys off, since the sync applies parents and
         children itself and nothing may be left to a cascade that nobody logs.
     :ivar journal: the file's identity and the batches on their way.
     """
 
-    def __init__(self, path: Path, settings: Settings, tables: dict[str, Table]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: Settings,
+        tables: dict[str, Table],
+        connections: FileConnections | None = None,
+    ) -> None:
         self.path = path
         self.tables = tables
-        self._settings = settings
-        self.writer = self._connect()
+        self._connections = connections or FileConnections(path, settings)
+        self._is_own = connections is None
+        self.writer = self._connections.writer()
         self._schema: int | None = None
         self._strangers: list[tuple[str, str, str, str | None]] | None = None
         self.journal = Journal(self.writer)
 
     def close(self) -> None:
-        """Close the writing connection."""
-        self.writer.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path,
-            timeout=self._settings.busy_timeout_s,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
-        connection.execute("PRAGMA foreign_keys = OFF")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}")
-        return connection
+        """Close the connections, unless they are the caller's."""
+        if self._is_own:
+            self._connections.close()
 
     def note_schema(self) -> None:
         """Remember the schema whose triggers were just found to be as they should."""
@@ -194,9 +185,7 @@ class LocalFile:
         one sees is exactly what is logged up to the marker. The marker stays in the log, so that
         no later change gets a number at or below it, however much of the log is deleted.
         """
-        reader = self._connect()
-        try:
-            reader.text_factory = bytes
+        with self._connections.reader() as reader:
             with self.writing(durable=False) as writer:
                 writer.execute(
                     "DELETE FROM sync_log WHERE seq = (SELECT marker FROM sync_meta)"
@@ -211,8 +200,6 @@ class LocalFile:
                 reader.execute("BEGIN")
                 reader.execute("SELECT 1 FROM sync_meta").fetchone()
             yield reader, marker
-        finally:
-            reader.close()
 
     def log(self, writer: sqlite3.Connection, table: str, keys: Iterable[str], op: str) -> None:
         """Log keys as changed, inside the caller's transaction."""

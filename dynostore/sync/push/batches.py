@@ -150,6 +150,7 @@ def changed_rows(
     for table in reversed(deleted):
         _list_keys(reader, table, marker)
         yield from _deletes(reader, table, pace)
+    reader.execute("DROP TABLE temp.push_key")
 
 
 def _logged_tables(reader: sqlite3.Connection, marker: int) -> dict[str, set[str]]:

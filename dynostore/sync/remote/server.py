@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dynostore import __version__, config, errors
+from dynostore.database import PostgresServer
 from dynostore.migrator import step_names
 from dynostore.own_models import OwnModels
 from dynostore.sync.local.journal import Node
@@ -52,8 +53,9 @@ class Server(Session):
         place: config.Place,
         tables: dict[str, Table] | None = None,
         own: OwnModels | None = None,
+        pool: PostgresServer | None = None,
     ) -> None:
-        super().__init__(place)
+        super().__init__(place, pool)
         self.tables = tables or {}
         self.own = own or OwnModels()
         self.unknown_columns: dict[str, list[str]] = {}

@@ -27,13 +27,15 @@ _COPY_BYTES = 1 << 18
 class Session:
     """One session on the shared Postgres; used by one thread at a time.
 
+    :param pool: whose connection to use, and to give back; one of its own by default.
     :ivar connection: psycopg2's, in autocommit mode: transactions are written out in SQL.
     :ivar guard: sees to it that nobody waits for ever.
     """
 
-    def __init__(self, place: config.Place) -> None:
+    def __init__(self, place: config.Place, pool: database.PostgresServer | None = None) -> None:
         self.place = place
-        self.database = database.connect_server(place)
+        self._is_shared = pool is not None
+        self.database = pool or database.connect_server(place)
         self.database.connect_params = {**_KEEPALIVE, **self.database.connect_params}
         self.connection: Any = None
         self.guard = StallGuard(place.settings.stall_timeout_s)
@@ -49,6 +51,7 @@ class Session:
             self.database.connect()
         # Kept, since Peewee's belongs to a thread, and would quietly open another when it breaks.
         self.connection = self.database.connection()
+        self.guard.watch(self.connection)
         # No notices: nobody reads them, and they would be sent while a batch is at work. A batch
         # that waited for a row must be judged by what was committed meanwhile, whatever the
         # server's default: REPEATABLE READ missed a tombstone.
@@ -59,8 +62,19 @@ class Session:
 
     def close(self) -> None:
         """End the session; what it had not committed never happened."""
-        self.database.shut()
+        if self._is_shared:
+            self.database.close_all()
+        else:
+            self.database.shut()
         self.guard.close()
+
+    def leave(self) -> None:
+        """End the session, with nothing under way, and give its connection back to the pool."""
+        if self._is_shared:
+            self.database.close()
+            self.guard.close()
+        else:
+            self.close()
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:

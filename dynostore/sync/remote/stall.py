@@ -38,6 +38,7 @@ class StallGuard:
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         self.gave_up = False
+        self._connection: Any = None
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._done = threading.Event()
@@ -47,8 +48,9 @@ class StallGuard:
 
     def watch(self, connection: Any) -> None:
         """Begin to look at one of psycopg2's connections."""
-        if not self.limit_s:
+        if not self.limit_s or connection is self._connection:
             return
+        self._connection = connection
         if self._socket is not None:
             self._socket.close()
         # A handle of its own: libpq's may be closed, and its number be another's, at any moment.
