@@ -22,6 +22,7 @@ from dynostore.sync.kept import kept_for
 from dynostore.sync.local.alone import alone
 from dynostore.sync.local.capture import install
 from dynostore.sync.local.changes import FileRebuilt, LocalFile, require_file
+from dynostore.sync.local.turns import turns
 from dynostore.sync.pull.pull import Pull
 from dynostore.sync.push.push import Push
 from dynostore.sync.reconcile import reconcile
@@ -153,7 +154,7 @@ def sync(
     file = require_file(store)
     file.require_writable()
     reports = Reports()
-    with alone(file), (kept := kept_for(store, file)).used(place) as pool:
+    with alone(file), turns.counted(), (kept := kept_for(store, file)).used(place) as pool:
         described = tables_of(store)
         scope = select(described, tables, skip)
         local = LocalFile(file.path, file.settings, described, kept.connections)

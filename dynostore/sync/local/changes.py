@@ -15,6 +15,7 @@ from dynostore.fields import time_text, utc_now
 from dynostore.store import Store
 from dynostore.sync.local.connections import FileConnections
 from dynostore.sync.local.journal import Journal, Pending
+from dynostore.sync.local.turns import turns
 from dynostore.sync.tables import Table, literal, quoted
 
 HISTORY_KEPT = 100_000
@@ -254,12 +255,13 @@ class LocalFile:
         self, writer: sqlite3.Connection, rows: Sequence[tuple[str, str, int, int]]
     ) -> None:
         """Write (table, key, revision, seq): what the server held when they were sent."""
-        writer.executemany(
-            "INSERT INTO sync_base (tbl, key, revision, seq) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (tbl, key) DO UPDATE"
-            " SET revision = excluded.revision, seq = excluded.seq",
-            rows,
-        )
+        with turns.turn():
+            writer.executemany(
+                "INSERT INTO sync_base (tbl, key, revision, seq) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (tbl, key) DO UPDATE"
+                " SET revision = excluded.revision, seq = excluded.seq",
+                rows,
+            )
 
 
 class DirtyKeys:

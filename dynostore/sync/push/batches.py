@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from dynostore.sync.exchange import Limits
 from dynostore.sync.local.set_aside import Reject
+from dynostore.sync.local.turns import turns
 from dynostore.sync.remote import few
 from dynostore.sync.tables import Table, literal
 from dynostore.sync.wire import (
@@ -246,7 +247,11 @@ def _batches(
     names = [column.name for column in table.columns] if op == "p" else [table.key.name]
     floats = [i for i, c in enumerate(table.columns) if c.kind == "real"] if op == "p" else []
     batch = Batch(table, op, with_bases)
-    while chunk := rows.fetchmany(min(_CHUNK_ROWS, pace.rows)):
+    while True:
+        with turns.turn():
+            chunk = rows.fetchmany(min(_CHUNK_ROWS, pace.rows))
+        if not chunk:
+            break
         _append(reader, batch, chunk, names, floats)
         if batch.rows >= pace.rows or batch.bytes >= pace.limits.bytes:
             yield batch
