@@ -196,6 +196,10 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
     def shut(self) -> None:
         """Close every connection, idle or in use; using the database again is an error."""
         self._shut = True
+        self.drop_connections()
+
+    def drop_connections(self) -> None:
+        """Close every connection, idle or in use, with what is not committed."""
         self._state.transactions = []
         self.close_all()
 

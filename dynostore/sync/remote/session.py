@@ -34,8 +34,7 @@ class Session:
 
     def __init__(self, place: config.Place, pool: database.PostgresServer | None = None) -> None:
         self.place = place
-        self._is_shared = pool is not None
-        self.database = pool or database.connect_server(place)
+        self.database = database.connect_server(place) if pool is None else pool
         self.database.connect_params = {**_KEEPALIVE, **self.database.connect_params}
         self.connection: Any = None
         self.guard = StallGuard(place.settings.stall_timeout_s)
@@ -62,19 +61,13 @@ class Session:
 
     def close(self) -> None:
         """End the session; what it had not committed never happened."""
-        if self._is_shared:
-            self.database.close_all()
-        else:
-            self.database.shut()
+        self.database.drop_connections()
         self.guard.close()
 
     def leave(self) -> None:
         """End the session, with nothing under way, and give its connection back to the pool."""
-        if self._is_shared:
-            self.database.close()
-            self.guard.close()
-        else:
-            self.close()
+        self.database.close()
+        self.guard.close()
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
