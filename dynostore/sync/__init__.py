@@ -3,9 +3,10 @@
 Below ``run`` (a whole sync) and ``watch`` (again and again) stand the file (``local``), the server
 (``remote``), the two ways (``push``, ``pull``) and what these share: the ``exchange`` (both sides
 and the figures), ``tables`` and ``wire`` (columns and values), ``read_ahead``. Before them comes
-the ``fence`` (are we still who we were), with ``reconcile``; behind them stays open for a while what
-is ``kept``; beside them ``verify`` (compares both sides), ``review`` (conflicts and rejects, for
-people), ``status``, ``fork`` and ``purge``. A new verb is a module here, which the command imports.
+the ``fence`` (are we still who we were), with ``reconcile``; behind them stays open for a while
+what is ``kept``; beside them ``verify`` (compares both sides), ``review`` (conflicts and rejects,
+for people), ``status``, ``fork`` and ``purge``. A new verb is a module here, which the command
+imports.
 """
 
 from __future__ import annotations

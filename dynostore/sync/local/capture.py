@@ -16,6 +16,7 @@ from collections.abc import Iterable
 
 from dynostore.sqlite_dependents import CAPTURE_PREFIX
 from dynostore.sync.local.changes import LocalFile
+from dynostore.sync.local.turns import turns
 from dynostore.sync.tables import Table, literal, quoted
 
 _TABLES = """
@@ -87,8 +88,9 @@ def install(local: LocalFile) -> None:
     were missing, are logged: the server says which of them are news.
     """
     _add_later_columns(local)
-    local.note_schema()
-    missing = uncaptured(local.writer, local.tables.values())
+    with turns.turn():
+        local.note_schema()
+        missing = uncaptured(local.writer, local.tables.values())
     if not missing:
         return
     # Undone, it is done again by the next sync; what the server hears of is announced durably.
@@ -121,10 +123,11 @@ def _has_tables(writer: sqlite3.Connection) -> bool:
 def _add_later_columns(local: LocalFile) -> None:
     """Bring the sync's tables of a file that an earlier version made up to this one's."""
     tables = ", ".join(sorted({literal(table) for table, _ in _LATER_COLUMNS}))
-    there = local.writer.execute(
-        "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c"
-        f" WHERE m.type = 'table' AND m.name IN ({tables})"
-    ).fetchall()
+    with turns.turn():
+        there = local.writer.execute(
+            "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c"
+            f" WHERE m.type = 'table' AND m.name IN ({tables})"
+        ).fetchall()
     missing = {place: kind for place, kind in _LATER_COLUMNS.items() if place not in there}
     if not there or not missing:
         return
