@@ -541,6 +541,7 @@ class Proxy:
         self.release = threading.Event()
         self.arrived = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._clients: set[socket.socket] = set()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self._directory + "/.s.PGSQL.5432")
         self._listener.listen()
@@ -569,6 +570,7 @@ class Proxy:
 
     def _serve(self, client: socket.socket, server: socket.socket) -> None:
         mute = threading.Event()
+        self._clients.add(client)
         back = self._spawn(self._copy_back, server, client, mute)
         try:
             while data := _message(client, 4096 if self.bytes_per_s else 1 << 20):
@@ -587,6 +589,7 @@ class Proxy:
                 with contextlib.suppress(OSError):
                     side.shutdown(socket.SHUT_RDWR)
             back.join()
+            self._clients.discard(client)
             client.close()
             server.close()
 
@@ -635,6 +638,9 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for client in tuple(self._clients):  # a store that is still open keeps its connection
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(30)
         shutil.rmtree(self._directory)
