@@ -35,18 +35,20 @@ def test_help_and_version_import_nothing_heavy(words: list[str]) -> None:
     assert not loaded.intersection(HEAVY)
 
 
-def test_help_is_there_at_once(program: Callable[..., Any]) -> None:
+def test_help_is_there_at_once() -> None:
     resource = pytest.importorskip("resource")
 
-    def seconds() -> float:
-        # The processor's, not the clock's: other tests may be running beside this one.
+    def seconds(*words: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert program("--help").code == 0
+        subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
         return float(spent)
 
-    assert min(seconds() for _ in range(5)) < 0.25
+    # The processor's time, beside what a command of Click costs at least, in the same moment: a
+    # busy machine slows down both. bench/cli.py holds the 250 ms that are promised.
+    pairs = [(seconds("-c", "import click"), seconds("-m", "dynostore", "-h")) for _ in range(5)]
+    assert min(ours / least for least, ours in pairs) < 3, pairs
 
 
 def test_the_summaries_in_the_help_are_the_commands_own() -> None:
