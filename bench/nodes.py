@@ -35,7 +35,7 @@ def few_among_many(
         with Store.open(directory / f"{rows}.db") as store:
             sync(store, url)
         server.psql(url, "VACUUM ANALYZE")
-    server.psql(server.uri, "CHECKPOINT")
+    server.settle()
     for number in range(rounds):
         for rows, url in urls.items():
             path = directory / f"{rows}.db"
@@ -148,7 +148,7 @@ def _rows_per_s(
         bystander = stores.pop()
         for store, name in zip(stores, names, strict=True):
             store.runs.put_many(run_files(rows, name, _RUNS_EACH))
-        server.psql(server.uri, "CHECKPOINT")
+        server.settle()
         done = threading.Event()
 
         def stand_by() -> None:

@@ -72,6 +72,7 @@ def first_push(directory: Path, server: Server, rows: int, rounds: int) -> dict[
                 shutil.copy(f"{original}{suffix}", f"{path}{suffix}")
         url = server.database()
         with Store.open(path) as store:
+            server.settle()
             started = time.perf_counter()
             report = sync(store, url)
             pushes.append(time.perf_counter() - started)
@@ -101,7 +102,7 @@ def _copy(directory: Path, server: Server, url: str) -> float:
     server.psql(url, f"\\copy run_files TO '{data}'")
     server.psql(url, "CREATE TABLE floor (LIKE run_files INCLUDING ALL)")
     server.psql(url, "ALTER TABLE floor ADD FOREIGN KEY (run_id) REFERENCES runs (id)")
-    server.psql(url, "CHECKPOINT")
+    server.settle()
     started = time.perf_counter()
     server.psql(url, f"\\copy floor FROM '{data}'")
     seconds = time.perf_counter() - started
@@ -144,8 +145,7 @@ def one_row(directory: Path, server: Server, large: int) -> dict[str, Any]:
         with Store.open(directory / f"{name}.db") as store:
             sync(store, urls[name])
         server.psql(urls[name], "VACUUM ANALYZE")
-    server.psql(server.uri, "CHECKPOINT")
-    os.sync()
+    server.settle()
     times: dict[str, list[float]] = {name: [] for name in sizes}
     for number in range(25):
         for name in sizes:

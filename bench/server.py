@@ -33,6 +33,14 @@ class Server:
         self.psql(self.uri, f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.uri.replace("/postgres?", f"/{name}?")
 
+    def settle(self) -> None:
+        """Let the disk be done with all that was written so far, here and by others.
+
+        What is timed next would wait for it.
+        """
+        self.psql(self.uri, "CHECKPOINT")
+        os.sync()
+
     def psql(self, url: str, sql: str) -> str:
         """Run SQL or one of psql's own commands; give what it prints."""
         command = [str(self._programs / "psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", sql, url]
