@@ -199,7 +199,7 @@ class Incoming:
             self._write(table, row.values)
         else:
             return False
-        self._local.set_bases(self._writer, [(table.name, key, row.revision, row.seq)])
+        self._local.set_bases(self._writer, table.name, [key], row.revision, row.seq)
         return True
 
     def merge(self, table: Table, key: str, row: Held) -> None:
@@ -219,7 +219,7 @@ class Incoming:
             [*(v for _, value in merging for v in (value, value)), key],
         )
         if done.rowcount:
-            self._local.set_bases(self._writer, [(table.name, key, row.revision, row.seq)])
+            self._local.set_bases(self._writer, table.name, [key], row.revision, row.seq)
 
     def _set_aside(self, table: Table, key: str, unfit: Unfit) -> None:
         known = self._writer.execute(

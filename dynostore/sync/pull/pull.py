@@ -11,6 +11,7 @@ import dataclasses
 import json
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -218,7 +219,11 @@ class Pull:
         if orphans:
             rows = [row for row in rows if row[at] not in orphans]
         writer.executemany(arrivals.upsert(marked=chunk.marked), [row[VALUES] for row in rows])
-        self._local.set_bases(writer, [(table.name, row[at], row[0], row[1]) for row in rows])
+        pushed_together: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for row in rows:
+            pushed_together[row[0], row[1]].append(row[at])
+        for (revision, seq), keys in pushed_together.items():
+            self._local.set_bases(writer, table.name, keys, int(revision), int(seq))
         readmit(writer, table.name, [row[at] for row in rows])
         self._note_misfits(
             writer,

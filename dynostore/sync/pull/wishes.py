@@ -133,5 +133,4 @@ class Dropping:
         )
         writer.execute("DELETE FROM sync_base WHERE tbl = ? AND key = ?", (table.name, key.text))
         if theirs is not None and not theirs.is_row:
-            base = (table.name, key.text, theirs.revision, theirs.seq)
-            self._local.set_bases(writer, [base])
+            self._local.set_bases(writer, table.name, [key.text], theirs.revision, theirs.seq)

@@ -41,7 +41,7 @@ def _write_down(
 ) -> Outcome:
     table = local.tables[pending.table]
     with local.writing(applying=exceptions.any, durable=False) as writer:
-        local.set_bases(writer, [(table.name, key, pending.token, seq) for key in plain])
+        local.set_bases(writer, table.name, plain, pending.token, seq)
         arrived = exceptions.arrived.union(plain)
         readmit(writer, table.name, list(arrived))
         outcome = exceptions.apply(writer, seq) if exceptions.any else Outcome()

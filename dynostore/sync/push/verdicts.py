@@ -151,9 +151,9 @@ class Exceptions:
         verdict, name = item["what"], self._table.name
         if verdict in ("adopted", "gone"):
             revision = item["rev"] or 0  # as a pull takes a row that somebody left without one
-            self._local.set_bases(writer, [(name, key, revision, item["seq"])])
+            self._local.set_bases(writer, name, [key], revision, item["seq"])
         elif verdict == "kept":
-            self._local.set_bases(writer, [(name, key, item["rev"], seq)])
+            self._local.set_bases(writer, name, [key], item["rev"], seq)
         if verdict in ("same", "adopted"):
             outcome.adopted += 1
         elif verdict in ("gone", "kept"):
@@ -171,8 +171,7 @@ class Exceptions:
         """List a conflict, and follow the server where it kept its own."""
         why, image = item["what"], self._images.get(key)
         if why == "back":
-            known = (self._table.name, key, self._pending.token, seq)
-            self._local.set_bases(writer, [known])
+            self._local.set_bases(writer, self._table.name, [key], self._pending.token, seq)
             image = image_here(writer, self._table, key)
         else:
             self._take(incoming, key, later)
