@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dynostore import config, errors
 from dynostore.connections import CommonDatabase
+from dynostore.memory_database import MemoryDatabase
 from dynostore.postgres_server import (
     POSTGRES_TYPES,
     PostgresServer,
@@ -24,7 +25,6 @@ from dynostore.sqlite_file import (
     APPLICATION_ID,
     CHECKPOINT_PAGES,
     JOURNAL_SIZE_LIMIT_BYTES,
-    MemoryDatabase,
     SqliteCommon,
     SqliteFile,
     sqlite_pragmas,

@@ -12,9 +12,8 @@ import datetime as dt
 import json
 import math
 import re
-import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import peewee
@@ -292,101 +291,3 @@ class UuidField(peewee.Field):
     def python_value(self, value: Any) -> Any:
         """Give the 36 characters."""
         return str(value) if isinstance(value, uuid.UUID) else value
-
-
-def writer_of(field: Any) -> Callable[[Any], Any]:
-    """Give what checks a value for a field and makes of it what both drivers take, in one step.
-
-    What nearly all values are is seen at a glance, at half the cost; only others are asked more.
-
-    :return: a function of a value that is not None, which raises what the field's ``check`` does.
-    """
-    if isinstance(field, ReferenceField):
-        return writer_of(field.rel_field)
-    if type(field) is JsonField:
-        return storable_json  # spares parsing the text that was just written
-    if isinstance(field, UtcTimeField):
-        return _time_writer(field.checked_text)
-    if isinstance(field, _Text):
-        return _text_writer(field)
-    if isinstance(field, RealField):
-        return _real_writer(field.check)
-    if isinstance(field, WholeNumberField | FlagField | UuidField):
-        check: Callable[[Any], Any] = field.check
-        return check
-    return lambda value: field.db_value(field.check(value))
-
-
-def _text_writer(field: _Text) -> Callable[[Any], Any]:
-    check, allowed = field.check, frozenset(field.allowed)
-    if allowed:
-        return lambda value: value if type(value) is str and value in allowed else check(value)
-    most = getattr(field, "max_length", None) or sys.maxsize
-
-    def write(value: Any) -> str:
-        is_plain = type(value) is str and 0 < len(value) <= most
-        return value if is_plain and value.isascii() and "\0" not in value else check(value)
-
-    return write
-
-
-def _time_writer(checked_text: Callable[[Any], str]) -> Callable[[Any], str]:
-    def write(value: Any) -> str:
-        if type(value) is dt.datetime and value.tzinfo is dt.UTC:
-            return value.isoformat(timespec="microseconds")
-        return checked_text(value)
-
-    return write
-
-
-def _real_writer(check: Callable[[Any], float]) -> Callable[[Any], float]:
-    def write(value: Any) -> float:
-        return value if type(value) is float and math.isfinite(value) else check(value)
-
-    return write
-
-
-_KINDS = {
-    "TEXT": "text",
-    "VARCHAR": "text",
-    "BIGINT": "integer",
-    "INT": "integer",
-    "SMALLINT": "integer",
-    "DOUBLE": "real",
-    "FLOAT": "real",
-    "UTCTIME": "time",
-    "DATETIME": "datetime",
-    "DATE": "date",
-    "JSON": "json",
-    "UUID": "uuid",
-    "BOOL": "boolean",
-    "BLOB": "bytes",
-}
-
-
-def stored_field(field: Any) -> Any:
-    """Give the field whose values a column holds: of a foreign key, the key that it refers to."""
-    while isinstance(field, peewee.ForeignKeyField):
-        field = field.rel_field
-    return field
-
-
-def kind_of(field: Any) -> str | None:
-    """Give what both databases make of a field's values; None: nothing that is the same on both.
-
-    :return: text, integer, real, time (an instant), datetime (without a zone), date, json, uuid,
-        boolean or bytes. Peewee's own UUIDField is text: it writes 32 digits without dashes, and
-        reads nothing else.
-    """
-    plain = stored_field(field)
-    if type(plain).field_type == "UUID" and not isinstance(plain, UuidField):
-        return "text"
-    return _KINDS.get(plain.field_type)
-
-
-def length_of(field: Any) -> int | None:
-    """Give how many characters a text column takes; None where there is no limit."""
-    plain = stored_field(field)
-    if isinstance(plain, peewee.UUIDField):
-        return 32
-    return getattr(plain, "max_length", None)

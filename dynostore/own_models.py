@@ -15,7 +15,7 @@ import peewee
 
 from dynostore import models
 from dynostore.errors import ConfigError, ModelRefused
-from dynostore.fields import kind_of
+from dynostore.field_kinds import kind_of
 
 SUPPORTED = {
     "CharField, TextField": "text",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import peewee
 
 from dynostore import errors
-from dynostore.fields import kind_of, length_of
+from dynostore.field_kinds import kind_of, length_of
 from dynostore.migrator import Migrator, step_names
 from dynostore.own_models import Model, OwnModels
 

@@ -1,4 +1,4 @@
-"""A SQLite file as a database: pragmas, threads, forks, and what the file system refuses."""
+"""A SQLite file as a database, for all threads and for forks; says what the file system refuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sqlite3
 import threading
 import time
 import types
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import peewee
 
 from dynostore import config, errors
+from dynostore.connection_use import OwnUse, ThreadGuard, Use
 from dynostore.connections import CommonDatabase, Savepoint, Transaction, databases, inherited
 from dynostore.open_file import OpenFile, require_file
 from dynostore.rights import no_file, sqlite_target, unwritable_part
@@ -48,59 +48,6 @@ def sqlite_pragmas(settings: config.Settings) -> tuple[tuple[str, str | int], ..
         ("journal_size_limit", JOURNAL_SIZE_LIMIT_BYTES),
         ("cache_size", -_CACHE_KIB),
     )
-
-
-class _Use:
-    """Whether a thread is at work with its connection, so that no other may close it.
-
-    Python's sqlite3 looks after no such thing: the process would end.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.owner: int | None = None
-        self._depth = 0
-
-    def begin(self) -> None:
-        """Keep others from closing; waits for one who is at it."""
-        if not self._depth:
-            self.lock.acquire()
-            self.owner = threading.get_ident()
-        self._depth += 1
-
-    def end(self) -> bool:
-        """Let others close, if this is the outermost; tell whether it is."""
-        self._depth -= 1
-        if self._depth:
-            return False
-        self.owner = None
-        self.lock.release()
-        return True
-
-
-class _OwnUse(threading.local):
-    """Each thread's use of its connection."""
-
-    def __init__(self) -> None:
-        self.of_thread = _Use()
-
-
-class _ThreadGuard:
-    """Closes a thread's connection when the thread ends, by being dropped with its locals."""
-
-    def __init__(self, database: SqliteFile, connection: sqlite3.Connection) -> None:
-        self._database = weakref.ref(database)
-        self._connection = connection
-        self._pid = os.getpid()
-
-    def __del__(self) -> None:
-        database = self._database()
-        if self._pid != os.getpid():
-            return
-        if database is not None:
-            database.discard(self._connection)
-        else:
-            self._connection.close()
 
 
 class SqliteSavepoint(Savepoint):
@@ -178,8 +125,8 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
         self.shown = str(path)
         self.settings = settings
         self.read_only = read_only
-        self._own_use: _OwnUse | types.SimpleNamespace = _OwnUse()
-        self._open: dict[sqlite3.Connection, _Use] = {}
+        self._own_use: OwnUse | types.SimpleNamespace = OwnUse()
+        self._open: dict[sqlite3.Connection, Use] = {}
         self._open_lock = threading.Lock()
         self._prepare_file(create and not read_only)
         if not read_only:
@@ -273,7 +220,7 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
             raise
         with self._open_lock:
             self._open[connection] = self._own_use.of_thread
-        self._state.guard = _ThreadGuard(self, connection)
+        self._state.guard = ThreadGuard(self, connection)
         return connection
 
     def _require_file(self) -> None:
@@ -323,7 +270,7 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
         """Start anew in a forked child, leaving the parent's connections alone."""
         self.forks += 1
         inherited.extend([self._open, getattr(self._state, "guard", None)])
-        self._own_use = _OwnUse()
+        self._own_use = OwnUse()
         self._open = {}
         self._open_lock = threading.Lock()
         self._lock = threading.Lock()
@@ -379,60 +326,8 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
         finally:
             use.begin()
 
-    def _close_of(self, use: _Use) -> None:
+    def _close_of(self, use: Use) -> None:
         with self._open_lock:
             left = [connection for connection, of in self._open.items() if of is use]
         for connection in left:
             self.discard(connection)
-
-
-class MemoryDatabase(SqliteFile):
-    """A database in memory, for tests: one connection, behind a lock that a verb holds."""
-
-    def __init__(self, settings: config.Settings) -> None:
-        self._verb_lock = threading.RLock()
-        super().__init__(Path(":memory:"), settings)
-        self._share()
-
-    def _share(self) -> None:
-        """Let all threads have one use, as they have one connection."""
-        shared = _Use()
-        self._own_use = types.SimpleNamespace(of_thread=shared)
-        self._open = dict.fromkeys(self._open, shared)
-
-    def init(self, database: Any, *args: Any, **kwargs: Any) -> None:
-        """Let all threads share one connection."""
-        # Peewee chooses the kind of state by an argument of its constructor; threads share one.
-        self._state = peewee._ConnectionState()
-        super().init(database, *args, **kwargs)
-
-    def _prepare_file(self, create: bool) -> None:
-        self.shown = ":memory:"
-
-    def _find_unwritable(self) -> None:
-        return None
-
-    def _target(self) -> str:
-        return ":memory:"
-
-    def _require_file(self) -> None:
-        pass
-
-    def _new_open_file(self) -> None:
-        return None
-
-    def set_wal(self) -> None:
-        """Do nothing: memory has no log."""
-
-    def forget_inherited(self) -> None:
-        """Keep the connection: a forked child has a copy of the memory, and nobody else's file."""
-        self._open_lock = threading.Lock()
-        self._lock = threading.Lock()
-        self._verb_lock = threading.RLock()
-        self._share()
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """Hold the lock and the connection."""
-        with self._verb_lock, super().reading():
-            yield

@@ -13,6 +13,8 @@ from typing import Any
 import orjson
 
 from dynostore.canonical_json import is_storable_text, storable_json
+from dynostore.field_kinds import stored_field
+from dynostore.field_writers import writer_of
 from dynostore.fields import (
     JsonField,
     StringField,
@@ -20,8 +22,6 @@ from dynostore.fields import (
     UtcTimeField,
     UuidField,
     is_plain_uuid,
-    stored_field,
-    writer_of,
 )
 
 _Column = Sequence[Any]

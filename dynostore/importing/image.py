@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 
 from dynostore.canonical_json import json_text
-from dynostore.fields import JsonField, RealField, UtcTimeField, stored_field
+from dynostore.field_kinds import stored_field
+from dynostore.fields import JsonField, RealField, UtcTimeField
 from dynostore.importing.merge import WholeRow
 from dynostore.models.base import Record, key_field
 

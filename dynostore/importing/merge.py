@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from dynostore.canonical_json import storable_json
 from dynostore.errors import InvalidValue
+from dynostore.field_writers import writer_of
 from dynostore.fields import (
     FlagField,
     JsonField,
@@ -22,7 +23,6 @@ from dynostore.fields import (
     TextField,
     UtcTimeField,
     WholeNumberField,
-    writer_of,
 )
 from dynostore.ids import derived_id
 from dynostore.importing.columns import column_writer_of

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import peewee
 
 from dynostore.errors import InvalidValue
-from dynostore.fields import writer_of
+from dynostore.field_writers import writer_of
 
 
 class Record(peewee.Model):

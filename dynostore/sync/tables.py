@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import peewee
 
 from dynostore.errors import ConfigError
-from dynostore.fields import kind_of, length_of
+from dynostore.field_kinds import kind_of, length_of
 from dynostore.models.base import key_field
 from dynostore.store import Store
 
@@ -21,7 +21,7 @@ SYNC_COLUMNS = ("sync_rev", "sync_seq", "sync_node")
 class Column:
     """One column.
 
-    :ivar kind: what :func:`dynostore.fields.kind_of` gives.
+    :ivar kind: what :func:`dynostore.field_kinds.kind_of` gives.
     :ivar max_length: characters that the server takes; None where there is no limit.
     :ivar parent: the table that it refers to, or None; and that table's key column.
     :ivar merge: max or min, where two nodes' values need no person to choose; else None.

@@ -12,12 +12,8 @@ from typing import Any
 import peewee
 
 from dynostore import models
-from dynostore.fields import (
-    JsonField,
-    UtcTimeField,
-    WholeNumberField,
-    kind_of,
-)
+from dynostore.field_kinds import kind_of
+from dynostore.fields import JsonField, UtcTimeField, WholeNumberField
 from dynostore.models.base import key_field
 
 Model = type[peewee.Model]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from dynostore import database
 from dynostore.canonical_json import json_text, storable_json, stored_value
 from dynostore.errors import InvalidValue
+from dynostore.field_writers import writer_of
 from dynostore.fields import (
     INT64_MAX,
     INT64_MIN,
@@ -29,7 +30,6 @@ from dynostore.fields import (
     UuidField,
     WholeNumberField,
     time_text,
-    writer_of,
 )
 from dynostore.ids import new_id
 from dynostore.importing.columns import column_writer_of

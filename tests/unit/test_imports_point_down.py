@@ -70,6 +70,10 @@ LAYERS = (
 PARTS = {
     "dynostore.migration_steps": "dynostore.config",
     "dynostore.urls": "dynostore.config",
+    "dynostore.field_kinds": "dynostore.fields",
+    "dynostore.field_writers": "dynostore.fields",
+    "dynostore.connection_use": "dynostore.sqlite_file",
+    "dynostore.memory_database": "dynostore.sqlite_file",
     "dynostore.aio_database": "dynostore.aio",
     "dynostore.aio_postgres": "dynostore.aio",
     "dynostore.aio_sqlite": "dynostore.aio",
