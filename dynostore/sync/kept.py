@@ -22,7 +22,7 @@ _KEPT_S = 5.0
 
 
 class Kept:
-    """Both sides of one store's syncs; open for a few seconds after each, or until it is closed.
+    """Both sides of one store's syncs; open for a few seconds after each, or until the store ends.
 
     :ivar connections: to the file.
     """
@@ -31,7 +31,8 @@ class Kept:
         self.connections = FileConnections(file.path, file.settings)
         self._place: config.Place | None = None
         self._server: PostgresServer | None = None
-        self._lock = threading.Lock()
+        # Reentrant: what is collected meanwhile may be a store whose end this is.
+        self._lock = threading.RLock()
         self._is_used = self._is_ended = False
         self._clock: threading.Timer | None = None
         databases.add(self)
@@ -68,7 +69,7 @@ class Kept:
     def forget_inherited(self) -> None:
         """Start anew in a forked child, which has no clock; the server looks after itself."""
         self.connections.forget_inherited()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._is_used, self._clock = False, None
 
     def _server_at(self, place: config.Place) -> PostgresServer:
@@ -108,6 +109,9 @@ _kept: weakref.WeakKeyDictionary[Store, Kept] = weakref.WeakKeyDictionary()
 def kept_for(store: Store, file: SqliteFile) -> Kept:
     """Give what the syncs of a store keep; by whoever syncs its file, alone."""
     if store not in _kept:
-        _kept[store] = Kept(file)
-        store.at_close(_kept[store].end)
+        _kept[store] = kept = Kept(file)
+        store.at_close(kept.end)
+        # A store that nobody closed ends with its last reference, at the latest with the process:
+        # else the file's log would stay behind, and with it what a copy of the file alone lacks.
+        weakref.finalize(store, kept.end)
     return _kept[store]

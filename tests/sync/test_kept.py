@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -40,6 +41,17 @@ assert os.waitpid(child, 0)[1] == 0
 store.runs.create(run_id="parent")
 assert sync(store, sys.argv[2]).tables
 store.close()
+"""
+
+LEAVING = """
+import os, sys
+from dynostore.store import Store
+from dynostore.sync import sync
+
+store = Store.open(sys.argv[1])
+store.runs.create(run_id="a")
+sync(store, sys.argv[2])
+assert os.path.exists(sys.argv[1] + "-wal")
 """
 
 
@@ -88,6 +100,30 @@ def test_a_closed_store_keeps_nothing(remote: Any, tmp_path: Path) -> None:
         assert _connections(path) > 0
     _until(lambda: not _sessions(remote))
     assert _connections(path) == 0
+
+
+def test_a_store_that_nobody_closed_leaves_no_log_behind_its_process(
+    remote: Any, tmp_path: Path, start_python: Callable[..., Any]
+) -> None:
+    path = tmp_path / "s.db"
+    process = start_python(LEAVING, path, remote.url)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")
+    assert not path.with_name("s.db-wal").exists()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT id FROM runs").fetchall() == [("a",)]
+
+
+def test_a_store_that_nobody_has_any_more_keeps_nothing(remote: Any, tmp_path: Path) -> None:
+    path = tmp_path / "s.db"
+
+    def in_passing() -> None:
+        sync(Store.open(path), remote.url)
+
+    in_passing()
+    gc.collect()
+    assert _connections(path) == 0
+    _until(lambda: not _sessions(remote))
 
 
 def test_what_is_kept_is_closed_after_a_while(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
