@@ -25,6 +25,13 @@ databases: weakref.WeakSet[Any] = weakref.WeakSet()
 inherited: list[Any] = []
 
 
+def all_databases() -> list[Any]:
+    """Give those that are in use in this process."""
+    while True:
+        with contextlib.suppress(RuntimeError):  # another thread opened one meanwhile
+            return list(databases)
+
+
 def _forget_after_fork() -> None:
     for database in list(databases):
         database.forget_inherited()

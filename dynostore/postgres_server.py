@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,7 +13,14 @@ import peewee
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 
 from dynostore import config, errors
-from dynostore.connections import CommonDatabase, Savepoint, Transaction, databases, inherited
+from dynostore.connections import (
+    CommonDatabase,
+    Savepoint,
+    Transaction,
+    all_databases,
+    databases,
+    inherited,
+)
 from dynostore.driver_errors import connection_failure, lost, undone
 
 POSTGRES_TYPES = {
@@ -26,6 +34,9 @@ POSTGRES_TYPES = {
     "FLOAT": "DOUBLE PRECISION",
 }
 
+_WHERE = ("host", "hostaddr", "port", "service")
+_UNTIL_FREE_S = (0.02, 0.1, 0.4)
+"""The pauses in which the server notices that a connection was closed."""
 _IDLE, _IN_ERROR = 0, 3  # psycopg2.extensions.TRANSACTION_STATUS_*, which are libpq's PQTRANS_*
 
 
@@ -92,7 +103,35 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
         return bool(conn.closed) or conn.info.transaction_status != _IDLE
 
     def connect(self, reuse_if_open: bool = False) -> bool:
-        """Connect this thread, telling a missing server from refused credentials."""
+        """Connect this thread, telling a missing server from refused credentials.
+
+        Where the server has none left, what this process keeps idle there is closed first.
+        """
+        gave_way = False
+        for pause_s in (*_UNTIL_FREE_S, None):
+            try:
+                return self._connect_or_ask_again(reuse_if_open)
+            except (errors.RemoteUnavailable, errors.AccessDenied) as exc:
+                gave_way = gave_way or (_may_be_full(exc) and self._close_idle_of_others())
+                if pause_s is None or not gave_way or not _may_be_full(exc):
+                    raise
+            time.sleep(pause_s)
+        raise AssertionError("unreachable")
+
+    def _close_idle_of_others(self) -> bool:
+        """Close what this process's other pools keep idle there; tell whether that was any."""
+        idle = [
+            other
+            for other in all_databases()
+            if isinstance(other, PostgresServer)
+            and other._connections
+            and all(other.parameters.get(n) == self.parameters.get(n) for n in _WHERE)
+        ]
+        for other in idle:
+            other.close_idle()
+        return bool(idle)
+
+    def _connect_or_ask_again(self, reuse_if_open: bool) -> bool:
         try:
             return self._connect_or_explain(reuse_if_open)
         except errors.AccessDenied as exc:
@@ -202,6 +241,14 @@ class PostgresServer(CommonDatabase, PooledPostgresqlDatabase):  # type: ignore[
         """Close every connection, idle or in use, with what is not committed."""
         self._state.transactions = []
         self.close_all()
+
+
+def _may_be_full(failure: errors.DynostoreError) -> bool:
+    """Tell whether there may have been no connection left.
+
+    To a user who gives a password the server says so only behind it, where nobody has asked.
+    """
+    return failure.data.get("sqlstate") in ("53300", "")
 
 
 def configure_session(connection: Any, *, read_only: bool = False) -> None:

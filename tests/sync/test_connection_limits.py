@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -11,6 +12,7 @@ import pytest
 
 from dynostore import errors
 from dynostore.store import Store
+from dynostore.sync import sync
 
 pytestmark = pytest.mark.once
 
@@ -92,6 +94,26 @@ def test_a_limit_of_the_role_or_the_database_is_the_same(
     _assert_no_room(caught)
     small_server.execute(f"ALTER {limited.format(name)} CONNECTION LIMIT -1")
     assert node.sync(url=small_url).exit_code == 0
+
+
+@pytest.mark.parametrize("with_password", [False, True])
+def test_many_stores_of_one_process_sync_over_few_connections(
+    with_password: bool, small_server: Any, small_url: str, tmp_path: Path
+) -> None:
+    """What each keeps for its next sync is given up for another's."""
+    url = small_url
+    if with_password:
+        small_server.execute(
+            "CREATE ROLE careful LOGIN PASSWORD 'secret' IN ROLE plain, password_required"
+        )
+        small_server.execute("ALTER ROLE careful SET role = plain")
+        url = url.replace("plain@", "careful:secret@")
+    with contextlib.ExitStack() as stack:
+        stores = [stack.enter_context(Store.open(tmp_path / f"{n}.db")) for n in range(5)]
+        for number, store in enumerate(stores):
+            store.runs.create(run_id=f"r{number}")
+            assert sync(store, url, direction="both").exit_code == 0
+        assert stores[-1].runs.count() == 5
 
 
 def test_a_database_that_is_not_there_is_no_reason_to_try_again(
