@@ -23,6 +23,9 @@ _DRIVERS = ("psycopg2", "asyncpg")
 LOGIN_HINT = (
     "check user, password, database, sslmode and sslrootcert; PGPASSFILE and ~/.pgpass are read"
 )
+_TOO_MANY_CONNECTIONS = "53300"
+_NO_ROOM = ("too many connections for ", "remaining connection slots are reserved")
+"""How a server that speaks English says the above once it has seen the password."""
 _GRANT_HINT = "ask the server's administrator for the right; docs/sync.md lists what a node needs"
 
 # By SQLSTATE, then by its class.
@@ -174,10 +177,13 @@ def connection_failure(
     libpq gives no SQLSTATE for a failed connection and its text is in the server's language, so
     the server is asked itself: a start-up message, to which it answers with a code, with a request
     to authenticate or, where it trusts everybody, as it goes on to make a session. That it has no
-    connection left for this user it says only then. (PostgreSQL documentation, "Message Formats".)
+    connection left for this user it says only then; to who has to give a password in words alone.
+    (PostgreSQL documentation, "Message Formats".)
     """
     text = " ".join(str(original(exc)).split())
     answer = _ask(parameters)
+    if answer == "" and any(words in text for words in _NO_ROOM):
+        answer = _TOO_MANY_CONNECTIONS
     if answer is None or answer[:2] in ("08", "53", "57"):
         return errors.RemoteUnavailable(f"{shown}: {text}", hint="try again later", sqlstate=answer)
     return errors.AccessDenied(

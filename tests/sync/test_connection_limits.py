@@ -116,6 +116,27 @@ def test_many_stores_of_one_process_sync_over_few_connections(
         assert stores[-1].runs.count() == 5
 
 
+def test_so_is_one_that_is_said_behind_the_password(
+    node: Any, small_server: Any, small_url: str
+) -> None:
+    name = small_url.partition("?")[0].rpartition("/")[2]
+    small_server.execute("CREATE ROLE guarded LOGIN PASSWORD 'geheim' IN ROLE password_required")
+    small_server.execute(f"GRANT ALL ON DATABASE {name} TO guarded")
+    small_server.execute("ALTER ROLE guarded CONNECTION LIMIT 0")
+    url = small_server.url_of(name, user="guarded", password="geheim")
+    node.fill(["a"])
+    try:
+        with pytest.raises(errors.RemoteUnavailable) as caught:
+            node.sync(url=url)
+        _assert_no_room(caught)
+        with pytest.raises(errors.AccessDenied):
+            node.sync(url=url.replace("geheim", "falsch"))
+    finally:
+        small_server.execute("DROP OWNED BY guarded", name)
+        small_server.execute(f"REVOKE ALL ON DATABASE {name} FROM guarded")
+        small_server.execute("DROP ROLE guarded")
+
+
 def test_a_database_that_is_not_there_is_no_reason_to_try_again(
     node: Any, small_server: Any
 ) -> None:
