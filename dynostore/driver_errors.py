@@ -166,6 +166,12 @@ def _from_sqlite(exc: sqlite3.Error, shown: str) -> errors.DynostoreError:
             f"{shown}: {exc}",
             hint="dynostore db restore BACKUP; what else is wrong: dynostore doctor",
         )
+    if type(exc) is sqlite3.OperationalError and not name:
+        # Python's own, and the only one without a code: it read text that is not UTF-8.
+        return errors.IntegrityFailure(
+            f"{shown}: {exc}",
+            hint="plain SQL put it there: dynostore query shows it, and plain SQL mends it",
+        )
     return errors.DynostoreError(f"{shown}: {exc}")
 
 

@@ -80,6 +80,15 @@ class _Text(peewee.Field):
         declared: peewee.SQL = super().ddl_datatype(ctx)
         return peewee.SQL(declared.sql + ctx.state.field_types.get("COLLATION", ""))
 
+    def python_value(self, value: Any) -> Any:
+        """Give text; bytes that are none, put there by plain SQL, stay for ``check`` to report."""
+        if not isinstance(value, bytes):
+            return value
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return value
+
     def check(self, value: Any) -> str:
         """Accept storable text, one of the choices if there are any."""
         text = check_text(value)

@@ -22,6 +22,8 @@ def _plain(value: Any) -> Any:
         from dynostore.fields import time_text
 
         return time_text(value)
+    if isinstance(value, bytes):  # in a column of text or JSON, by plain SQL; as query shows it
+        return f"\\x{value.hex()}"
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
@@ -51,4 +53,4 @@ def _cell(value: Any) -> Any:
         return "true" if value else "false"
     if isinstance(value, dict | list | tuple):
         return json.dumps(value, default=_plain, ensure_ascii=False)
-    return _plain(value) if isinstance(value, dt.datetime) else value
+    return _plain(value) if isinstance(value, dt.datetime | bytes) else value

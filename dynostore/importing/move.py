@@ -22,6 +22,8 @@ from dynostore.store import Store
 
 JOURNAL = ".dynostore-archive.json"
 """The journal's name in the archive: it is there only while something is being moved."""
+_UNFINISHED = ".dynostore-archive.part"
+"""What is being copied, beside its place: a name made of the file's own may be another file's."""
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -72,7 +74,7 @@ class MovedFile:
             raise Left("was changed while it was copied; import it again")
 
     def _copy_durably(self) -> None:
-        part = f"{self.copy}.part"
+        part = os.path.join(os.path.dirname(self.copy), _UNFINISHED)
         with open(self.path, "rb") as source, open(part, "wb") as target:
             while chunk := source.read(_CHUNK_BYTES):
                 target.write(chunk)

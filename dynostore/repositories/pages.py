@@ -43,13 +43,18 @@ class Page(Generic[RecordT]):
         return len(self.items)
 
 
-def cursor_after(created_at: dt.datetime, key: str) -> str:
-    """Give the opaque mark of a place in a list ordered by time and key."""
-    text = json.dumps([time_text(created_at), key], separators=(",", ":"))
+def cursor_after(created_at: dt.datetime | str, key: str) -> str:
+    """Give the opaque mark of a place in a list ordered by time and key.
+
+    :param created_at: text that is no instant, which plain SQL put there, has a place in the order
+        too; in a list of its own, so that no other mark can pass for one.
+    """
+    time = time_text(created_at) if isinstance(created_at, dt.datetime) else [created_at]
+    text = json.dumps([time, key], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def parse_cursor(cursor: str) -> tuple[dt.datetime, str]:
+def parse_cursor(cursor: str) -> tuple[dt.datetime | str, str]:
     """Give back what :func:`cursor_after` was given.
 
     :raises InvalidValue: not a cursor.
@@ -57,11 +62,18 @@ def parse_cursor(cursor: str) -> tuple[dt.datetime, str]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         time, key = json.loads(base64.urlsafe_b64decode(padded.encode("ascii")))
-        return UtcTimeField().check(dt.datetime.fromisoformat(time)), check_text(key)
+        return _moment(time), check_text(key)
     except (AttributeError, TypeError, ValueError):
         raise errors.InvalidValue(
             "after", f"{quoted(cursor)} is not a cursor of this list"
         ) from None
+
+
+def _moment(time: str | list[str]) -> dt.datetime | str:
+    if isinstance(time, list):
+        (text,) = time
+        return check_text(text)
+    return UtcTimeField().check(dt.datetime.fromisoformat(time))
 
 
 def check_window(limit: int, offset: int = 0) -> None:
@@ -76,7 +88,7 @@ def check_window(limit: int, offset: int = 0) -> None:
             raise errors.InvalidValue(name, str(exc)) from None
 
 
-def parse_place(time: peewee.Field, cursor: str) -> tuple[dt.datetime, Any]:
+def parse_place(time: peewee.Field, cursor: str) -> tuple[dt.datetime | str, Any]:
     """Give the time and key of a cursor of this table's list.
 
     :raises InvalidValue: not a cursor, or one of a list with keys of another kind.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -125,6 +127,40 @@ def test_pages_follow_each_other_by_the_cursor(
     done = call("runs", "list", "--after", "nonsense")
     assert (done.code, done.out) == (2, "")
     assert "after: 'nonsense' is not a cursor" in done.err
+
+
+def test_a_row_that_plain_sql_broke_hides_no_other_and_can_be_changed_and_removed(
+    call: Callable[..., Any], workplace: Path, three_runs: list[str]
+) -> None:
+    with contextlib.closing(sqlite3.connect(workplace / "dynostore.db")) as db, db:
+        db.execute("UPDATE runs SET current_stage = x'ff41', metadata = x'ff'")
+        db.execute("UPDATE runs SET created_at = '2025-12-06 10:00:00'")  # as SQLite writes it
+    first = call("runs", "list", "--limit", "1", "--json")
+    assert first.code == 0
+    assert (first.items[0]["current_stage"], first.items[0]["metadata"]) == ("\\xff41", "\\xff")
+    after = json.loads(first.out)["next"]
+    rest = call("runs", "list", "--limit", "0", "--after", after, "--json")
+    assert {item["id"] for item in first.items + rest.items} == set(three_runs)
+    assert "\\xff41" in call("runs", "list", "--format", "csv").out
+    assert call("runs", "list").code == 0
+
+    run = three_runs[0]
+    assert call("runs", "update", run, "--current-stage", "mended", "--json").code == 0
+    assert call("runs", "show", run, "--json").item["current_stage"] == "mended"
+    assert call("runs", "rm", run, "--yes").code == 0
+
+
+def test_text_that_is_not_utf_8_is_an_error_that_says_what_reads_it(
+    call: Callable[..., Any], workplace: Path, three_runs: list[str]
+) -> None:
+    with contextlib.closing(sqlite3.connect(workplace / "dynostore.db")) as db, db:
+        db.execute("UPDATE runs SET current_stage = CAST(x'ff41' AS TEXT)")
+    done = call("runs", "list", "--json")
+    assert (done.code, done.error["code"]) == (7, "integrity")
+    assert "current_stage" in done.error["message"]
+    assert "dynostore query" in done.error["hint"]
+    shown = call("query", "SELECT current_stage FROM runs LIMIT 1", "--format", "csv")
+    assert "\\xff" in shown.out
 
 
 def test_limit_0_lists_more_than_one_fetch(call: Callable[..., Any]) -> None:

@@ -91,6 +91,18 @@ def test_another_file_in_the_archive_is_never_overwritten(
     assert storage_paths(target) == {str(tree.root / "runs/run_a/output/VE.csv")}
 
 
+def test_a_file_beside_a_copy_is_left_alone_whatever_its_name(
+    tree: Any, target: Store, tmp_path: Path
+) -> None:
+    tree.add_a("run_a")
+    other = tmp_path / "archive/runs/run_a/output/VE.csv.part"
+    other.parent.mkdir(parents=True)
+    other.write_text("precious")
+    report = import_from(tree.root, target, archive=tmp_path / "archive")
+    assert (report.archived, other.read_text()) == (2, "precious")
+    assert {path.name for path in other.parent.iterdir()} == {"VE.csv", "VE.csv.part"}
+
+
 def test_the_archive_lies_beside_the_source(tree: Any, target: Store, tmp_path: Path) -> None:
     tree.add_a()
     for archive in (tree.root, tree.root / "below", tmp_path):
