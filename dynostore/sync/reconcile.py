@@ -110,19 +110,19 @@ def _keys(local: LocalFile, server: Server, table: Table) -> Iterator[_Known]:
 
 def _ours(local: LocalFile, table: Table) -> Iterator[tuple[Any, ...]]:
     # Page by page: rows are written between the pages.
-    last = ""
+    last, beyond = "", ">="  # a key may be empty
     while True:
         page = local.writer.execute(
             "SELECT b.key, b.revision, b.seq, EXISTS"
             f" (SELECT 1 FROM {table.quoted} t WHERE t.{table.key.quoted} = b.key)"
-            " FROM sync_base b WHERE b.tbl = ? AND b.key > ?"
+            f" FROM sync_base b WHERE b.tbl = ? AND b.key {beyond} ?"
             " ORDER BY b.key LIMIT ?",
             (table.name, last, _FETCH_ROWS),
         ).fetchall()
         yield from page
         if len(page) < _FETCH_ROWS:
             return
-        last = page[-1][0]
+        last, beyond = page[-1][0], ">"
 
 
 def _theirs(server: Server, table: Table) -> Iterator[tuple[Any, ...]]:

@@ -364,6 +364,23 @@ def test_keys_of_any_spelling_are_compared_in_one_order(
     check.settled(node)
 
 
+def test_a_row_with_an_empty_key_is_compared_like_any_other(
+    node: Any, remote: Any, backups: _Backups, check: Any
+) -> None:
+    node.fill(["a"])
+    node.sync()
+    backup = backups.take()
+    node.sql(
+        "INSERT INTO runs (id, status, source, created_at, updated_at)"
+        " SELECT '', status, source, created_at, updated_at FROM runs"
+    )
+    node.sync()
+    _use(backup, node)
+    node.sync()
+    assert backup.sql("SELECT id FROM runs ORDER BY id") == [("",), ("a",)]
+    check.settled(node)
+
+
 def test_a_server_restored_twice(node: Any, remote: Any, backups: _Backups, check: Any) -> None:
     node.fill(["a"])
     node.sync()
