@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 import peewee
 
 from dynostore import config, errors
+from dynostore.aio_database import require_driver
 from dynostore.aio_postgres import AsyncPostgresServer
 from dynostore.aio_sqlite import AsyncSqliteFile
 from dynostore.aio_verbs import AsyncVerbs as AsyncVerbs
@@ -116,7 +117,7 @@ class AsyncStore:
         create: bool = True,
     ) -> Self:
         """Open a store at a place that was found already; see :meth:`open`."""
-        db = _connect(place, read_only=read_only)
+        make = _maker_of(place)
         look = functools.partial(
             Store.at,
             place,
@@ -127,7 +128,7 @@ class AsyncStore:
             warm=False,
         )
         await asyncio.to_thread(lambda: look().close())
-        store = cls(place, db)
+        store = cls(place, db := make(read_only=read_only))
         await anext(store._end)
         try:
             await db.start()
@@ -227,10 +228,15 @@ class AsyncStore:
         return await asyncio.to_thread(do)
 
 
-def _connect(place: config.Place, *, read_only: bool) -> AsyncDatabase:
-    """Give the database of a place; nothing is opened before the first use."""
+def _maker_of(place: config.Place) -> Callable[..., AsyncDatabase]:
+    """Give what makes the database of a place; nothing is opened before its first use.
+
+    :raises ConfigError: a database in memory.
+    :raises MissingExtra: the driver is missing.
+    """
     if config.is_postgres(place.url):
-        return AsyncPostgresServer(place.url, place.settings, read_only=read_only)
+        require_driver("asyncpg")
+        return functools.partial(AsyncPostgresServer, place.url, place.settings)
     path = config.sqlite_path(place.url)
     if path is None:
         raise errors.ConfigError(
@@ -238,7 +244,8 @@ def _connect(place: config.Place, *, read_only: bool) -> AsyncDatabase:
             "its own",
             hint="open a file in a temporary directory",
         )
-    return AsyncSqliteFile(Path(path), place.settings, read_only=read_only)
+    require_driver("aiosqlite")
+    return functools.partial(AsyncSqliteFile, Path(path), place.settings)
 
 
 async def _closed_in_the_end(db: AsyncDatabase) -> AsyncGenerator[None]:

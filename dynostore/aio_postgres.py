@@ -17,7 +17,6 @@ from dynostore.aio_database import (
     CLOSE_GRACE_S,
     AsyncCommon,
     pwasyncio,
-    require_driver,
     to_the_end,
     undivided,
 )
@@ -147,7 +146,6 @@ class AsyncPostgresServer(AsyncCommon, pwasyncio.AsyncPostgresqlDatabase):  # ty
     savepoint = pwasyncio.AsyncDatabaseMixin.savepoint
 
     def __init__(self, url: str, settings: config.Settings, *, read_only: bool = False) -> None:
-        require_driver("asyncpg")
         self.url = url
         self.shown = config.mask(url)
         self.settings = settings

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dynostore import config, errors
-from dynostore.aio_database import CLOSE_GRACE_S, AsyncCommon, pwasyncio, require_driver, to_the_end
+from dynostore.aio_database import CLOSE_GRACE_S, AsyncCommon, pwasyncio, to_the_end
 from dynostore.database import SqliteCommon, sqlite_pragmas, sqlite_target
 from dynostore.open_file import OpenFile, require_file
 
@@ -146,18 +146,18 @@ class AsyncSqliteFile(SqliteCommon, AsyncCommon, pwasyncio.AsyncSqliteDatabase):
     """One SQLite file for the tasks of one event loop; they write one after the other."""
 
     def __init__(self, path: Path, settings: config.Settings, *, read_only: bool = False) -> None:
-        require_driver("aiosqlite")
         self.path = path.absolute()
         self.shown = str(path)
         self.settings = settings
         self.read_only = read_only
+        self._note_rights()
         # Who waits here waits in order and holds no connection; SQLite's own lock is polled, and
         # the unlucky wait for ever.
         self._turn = asyncio.Lock()
         super().__init__(
-            sqlite_target(self.path, read_only=read_only),
+            sqlite_target(self.path, read_only=self.read_only),
             pragmas=sqlite_pragmas(settings),
-            uri=read_only,
+            uri=self.read_only,
             lock_type="IMMEDIATE",
             timeout=settings.busy_timeout_s,
             cached_statements=256,

@@ -39,8 +39,8 @@ class MemoryDatabase(SqliteFile):
     def _prepare_file(self, create: bool) -> None:
         self.shown = ":memory:"
 
-    def _find_unwritable(self) -> None:
-        return None
+    def _note_rights(self) -> None:
+        pass
 
     def _target(self) -> str:
         return ":memory:"

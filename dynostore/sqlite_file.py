@@ -76,6 +76,29 @@ class SqliteCommon(CommonDatabase):
     dialect = "sqlite"
     field_types = SQLITE_TYPES
     snapshot_begins = ("DEFERRED",)
+    path: Path
+    _unwritable: Path | None = None
+
+    def _note_rights(self) -> None:
+        """Be for reading only where this user may not write; see :func:`unwritable_part`."""
+        if not self.read_only:
+            self._unwritable = unwritable_part(self.path)
+            self.read_only = self._unwritable is not None
+
+    def require_writable(self) -> None:
+        """Do nothing where the file may be written to; see :meth:`CommonDatabase.require_writable`.
+
+        :raises StoreUnwritable: the file or its directory may not be, or it was not opened for it.
+        """
+        if self._unwritable is None:
+            super().require_writable()
+            return
+        what = "file" if self._unwritable == self.path else f"directory {self._unwritable}"
+        raise errors.StoreUnwritable(
+            f"{self.shown}: can only be read: the {what} may not be written to by this user",
+            hint=f"ask its owner for the right (chmod), or write to a copy: "
+            f"dynostore --db {shlex.quote(self.shown)} db backup COPY",
+        )
 
     def begin(self, lock_type: str | None = None) -> None:
         """Begin a transaction; one that is to write, only where the file has its name still.
@@ -111,8 +134,6 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
     this user may not write to the file or make its log beside it; see :func:`unwritable_part`.
     """
 
-    _unwritable: Path | None = None
-
     def __init__(
         self,
         path: Path,
@@ -129,9 +150,7 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
         self._open: dict[sqlite3.Connection, Use] = {}
         self._open_lock = threading.Lock()
         self._prepare_file(create and not read_only)
-        if not read_only:
-            self._unwritable = self._find_unwritable()
-            self.read_only = self._unwritable is not None
+        self._note_rights()
         target = self._target()
         super().__init__(
             target,
@@ -174,24 +193,6 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
             )
         # SQLite would make it with the umask's mode; WAL and SHM inherit this one.
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-
-    def _find_unwritable(self) -> Path | None:
-        return unwritable_part(self.path)
-
-    def require_writable(self) -> None:
-        """Do nothing where the file may be written to; see :meth:`CommonDatabase.require_writable`.
-
-        :raises StoreUnwritable: the file or its directory may not be, or it was not opened for it.
-        """
-        if self._unwritable is None:
-            super().require_writable()
-            return
-        what = "file" if self._unwritable == self.path else f"directory {self._unwritable}"
-        raise errors.StoreUnwritable(
-            f"{self.shown}: can only be read: the {what} may not be written to by this user",
-            hint=f"ask its owner for the right (chmod), or write to a copy: "
-            f"dynostore --db {shlex.quote(self.shown)} db backup COPY",
-        )
 
     def write_rows(self, text: Callable[[int], str], rows: Sequence[Sequence[Any]]) -> None:
         """Execute a statement over many rows; see :meth:`CommonDatabase.write_rows`."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -268,6 +269,27 @@ def test_a_read_only_store_refuses_every_write(store_url: str) -> None:
         with pytest.raises(errors.StoreUnwritable), store.database.reading():
             store.database.execute_sql("DELETE FROM runs")
         assert list(store.runs.list()) == [run]
+
+
+def test_who_may_not_write_to_a_store_can_read_it_in_an_event_loop_too(
+    open_directory: Path,
+) -> None:
+    aio = pytest.importorskip("dynostore.aio")
+
+    async def fill() -> None:  # with rights, for it imports what only this user may read
+        async with aio.AsyncStore.open(open_directory / "s.db") as store:
+            await store.runs.create(run_id="r")
+
+    async def read() -> None:
+        async with aio.AsyncStore.open(open_directory / "s.db") as store:
+            assert (await store.runs.get("r")).id == "r"
+            with pytest.raises(errors.StoreUnwritable, match="may not be written to by this user"):
+                await store.runs.create()
+
+    asyncio.run(fill())
+    (open_directory / "s.db").chmod(0o444)
+    with without_rights(open_directory):
+        asyncio.run(read())
 
 
 def test_a_store_on_a_read_only_directory_can_be_read(open_directory: Path) -> None:
