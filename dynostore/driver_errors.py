@@ -153,9 +153,13 @@ def _from_sqlite(exc: sqlite3.Error, shown: str) -> errors.DynostoreError:
     if name.startswith("SQLITE_CONSTRAINT"):
         return errors.ConstraintFailed(f"{shown}: {exc}")
     if name == "SQLITE_FULL":
-        return errors.StoreUnwritable(f"{shown}: the disk is full; nothing was written")
+        return errors.StoreUnwritable(
+            f"{shown}: the disk is full; nothing was written", hint="make room, and try again"
+        )
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")):
-        return errors.StoreUnwritable(f"{shown}: {exc}")
+        return errors.StoreUnwritable(
+            f"{shown}: {exc}", hint="dynostore doctor says why, and what mends it"
+        )
     if name == "SQLITE_NOTADB":
         return errors.StoreCorrupt(
             f"{shown}: {exc}",

@@ -181,6 +181,10 @@ def _report(exc: Exception, session: Session, words: Sequence[str]) -> int:
     as_json = session.json_errors or _wants_json(words)
     if isinstance(exc, OSError) and exc.filename is None and _name_of(exc) in _NO_ROOM:
         exc = errors.StoreUnwritable(f"stdout: {exc.strerror}")
+    if isinstance(exc, FileNotFoundError) and _is_nowhere():
+        exc = errors.StoreNotFound(
+            "the current directory is not there any more", hint="cd to one that is there"
+        )
     if isinstance(exc, errors.DynostoreError):
         from dynostore.cli._mistakes import hint_of
 
@@ -212,6 +216,15 @@ def _path_of(words: Sequence[str]) -> str:
                 break
             command = found
     return path
+
+
+def _is_nowhere() -> bool:
+    """Tell whether somebody removed the current directory: no name in it means anything then."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _name_of(exc: OSError) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -28,6 +29,15 @@ _NONE_OF = re.compile(r"'([^']*)' is none of (.*)")
 _EXTRA = re.compile(r"Got unexpected extra argument \((.*)\)")
 _NO_NUMBER = re.compile(r"is not a valid integer( range)?")
 _PLACE = re.compile(r"\.db$|\.sqlite3?$|://")
+_RIGHTS = "ask its owner for the right (chmod), or name another place"
+_ROOM = "make room, and try again"
+_WAYS_OUT: dict[int | None, str] = {
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: "name a place that can be written to",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+}
 _OTHER_WORDS = {
     "add": ("create",),
     "delete": ("rm",),
@@ -93,6 +103,8 @@ def hint_of(session: Session, exc: errors.DynostoreError, path: str) -> str | No
         near = near_id(session, exc.code, str(exc.data["id"]))
         if near is not None:
             return f"did you mean {near}?" + (f" all of them: {exc.hint}" if exc.hint else "")
+    if isinstance(exc, errors.StoreUnwritable) and exc.hint is None:
+        return _way_out(exc.__cause__)
     is_wrong = exc.exit_code in _WRONG_WORDS or isinstance(exc, errors.AlreadyExists)
     if not is_wrong:
         return exc.hint
@@ -102,6 +114,11 @@ def hint_of(session: Session, exc: errors.DynostoreError, path: str) -> str | No
     if like:
         return f"did you mean {like[0]}? {hint or f'see {path} --help'}"
     return hint or f"{path} --help"
+
+
+def _way_out(cause: BaseException | None) -> str | None:
+    """Give what to do about a file that the system let nobody make, read or write."""
+    return _WAYS_OUT.get(cause.errno) if isinstance(cause, OSError) else None
 
 
 def _where_named(session: Session, exc: errors.DynostoreError) -> str | None:

@@ -160,7 +160,9 @@ def _rights(path: Path) -> list[Finding]:
     for suffix in ("", "-wal", "-shm", ".lock"):
         part = path.with_name(path.name + suffix)
         if not may(part, os.R_OK | (0 if suffix == "" else os.W_OK)) and part.exists():
-            mend = f"sudo chown {_user()} {_quoted(part)}"
+            mend = f"chmod u+rw {_quoted(part)}"
+            if _user() not in ("you", str(part.stat().st_uid)):
+                mend = f"sudo chown {_user()} {_quoted(part)} && {mend}"
             verb = "read" if suffix == "" else "written to"
             found.append(Finding("rights", "error", f"{part}: may not be {verb} by you", mend))
     if found:

@@ -342,3 +342,17 @@ def test_a_disk_that_is_full_of_output_is_an_error_and_no_bug(
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "stdout: No space left on device" in done.stderr
     assert "traceback" not in done.stderr.lower()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows keeps a directory that somebody is in")
+def test_a_current_directory_that_was_removed_is_said(workplace: Path) -> None:
+    gone = workplace / "gone"
+    gone.mkdir()
+    script = (
+        f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m dynostore --json runs list'
+    )
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=60)
+    error = json.loads(done.stderr.splitlines()[-1])["error"]
+    assert (done.returncode, error["code"]) == (4, "store_not_found")
+    assert "current directory" in error["message"]
+    assert error["hint"].startswith("cd ")

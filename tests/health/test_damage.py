@@ -19,6 +19,7 @@ from dynostore.config import Place
 from dynostore.doctor import contents, diagnose
 
 Call = Callable[..., Any]
+_NOBODY = 65534
 
 
 def test_a_sound_store_has_no_errors_and_is_left_as_it_is(call: Call, filled: Path) -> None:
@@ -157,9 +158,38 @@ def test_a_file_that_may_not_be_read_is_named(
     done = call_unprivileged("--json", "--db", store, "doctor")
     assert (done.code, done.finding("rights")["severity"]) == (1, "error")
     assert "may not be read" in done.finding("rights")["message"]
-    assert "chown" in done.finding("rights")["mend"]
+    mend = f"chmod u+rw {store}"
+    if os.geteuid() == 0:  # it is root's, and the user is another one
+        mend = f"sudo chown {_NOBODY} {store} && {mend}"
+    assert done.finding("rights")["mend"] == mend
     done = call_unprivileged("--json", "--db", store, "runs", "list")
     assert (done.code, done.error["code"]) == (1, "unwritable")
+    assert "dynostore doctor" in done.error["hint"]
+
+
+def test_of_an_own_file_without_rights_it_is_not_said_that_it_is_somebody_elses(
+    call_unprivileged: Call, filled: Path, open_to_all: Path
+) -> None:
+    store = Path(shutil.copy(filled, open_to_all / "s.db"))
+    store.chmod(0)
+    if os.geteuid() == 0:
+        os.chown(store, _NOBODY, _NOBODY)
+    done = call_unprivileged("--json", "--db", store, "doctor")
+    assert done.finding("rights")["mend"] == f"chmod u+rw {store}"
+
+
+def test_a_place_that_may_not_be_written_to_is_refused_with_a_way_out(
+    call_unprivileged: Call, filled: Path, open_to_all: Path
+) -> None:
+    store = Path(shutil.copy(filled, open_to_all / "s.db"))
+    store.chmod(0o644)
+    closed = open_to_all / "closed"
+    closed.mkdir()
+    closed.chmod(0o555)
+    words = ("--json", "--db", store, "export", "--yes", "-o", closed / "all.jsonl")
+    done = call_unprivileged(*words)
+    assert (done.code, done.error["code"]) == (1, "unwritable")
+    assert "chmod" in done.error["hint"]
 
 
 def test_of_a_large_file_a_sample_is_looked_at(
