@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import random
-import select
+import selectors
 import sqlite3
 import threading
 import time
@@ -217,8 +217,11 @@ class _Listener:
             return False
         connection = self._session.connection
         try:
-            if not select.select([connection], [], [], timeout_s)[0]:
-                return False
+            # Not select(), which takes no descriptor above 1,023: a large program's may well be.
+            with selectors.DefaultSelector() as selector:
+                selector.register(connection, selectors.EVENT_READ)
+                if not selector.select(timeout_s):
+                    return False
             connection.poll()
         except Exception as exc:
             self.close()  # the next sync will tell what is wrong

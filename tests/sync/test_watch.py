@@ -70,6 +70,31 @@ def start() -> Iterator[Callable[..., Watch]]:
         one.end()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are numbered otherwise there")
+def test_a_program_with_many_open_files_watches_in_peace(
+    node: Any, remote: Any, start: Any, make_node: Any
+) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2048:
+        pytest.skip("this user may not have so many files open")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    with contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1100):
+            stack.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        watching = start(node, direction="both")
+        watching.until(lambda: watching.rounds)
+        time.sleep(1)
+        assert len(watching.rounds) < 4  # else it was twenty
+        other = make_node("other")
+        other.fill(["a"])
+        other.sync()
+        watching.until(lambda: node.count("runs") == 1)
+        watching.end()
+
+
 def test_a_local_change_is_sent_a_moment_later(node: Any, remote: Any, start: Any) -> None:
     watching = start(node)
     watching.until(lambda: watching.rounds)
