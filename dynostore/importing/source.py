@@ -119,11 +119,12 @@ def _secrets_of(url: str) -> tuple[str, ...]:
 def choose_readers(source: Source, kind: str, readers: Sequence[Reader]) -> list[Reader]:
     """Give the one of the readers that has this kind; for ``auto`` all that find data of theirs.
 
-    :raises SourceNotFound: none of them does.
+    :raises SourceNotFound: none of them does, or it is a URL of no server that one could ask.
     :raises StoreCorrupt: it is a database that is damaged, so that nobody can tell whose it is.
     :raises StoreLocked: it is one that another process keeps locked.
     :raises ConfigError: an unknown kind.
     """
+    _require_server(source, readers)
     known = ", ".join(reader.kind for reader in readers)
     if kind != "auto":
         for reader in readers:
@@ -145,6 +146,17 @@ def choose_readers(source: Source, kind: str, readers: Sequence[Reader]) -> list
             hint=f"dynostore import --kind {readers[0].kind} {source.shown}",
         )
     return found
+
+
+def _require_server(source: Source, readers: Sequence[Reader]) -> None:
+    """Refuse a URL of another kind, of which a reader would say that the directory is not there."""
+    if not source.is_url or is_postgres(source.root):
+        return
+    if not any(reader.detect(source.root) for reader in readers):
+        raise errors.SourceNotFound(
+            f"{source.shown}: no reader knows such an address",
+            hint="give a path, redis://, rediss://, sqlite:/// or postgresql://",
+        )
 
 
 def _detected(source: Source, readers: Sequence[Reader]) -> list[Reader]:

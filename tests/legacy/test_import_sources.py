@@ -114,6 +114,13 @@ def test_a_password_of_a_url_is_in_no_error(target: Store, read: Any) -> None:
     assert "s3cret" not in f"{refused.value} {refused.value.hint}"
 
 
+@pytest.mark.parametrize("kind", ["auto", "dynoai"])
+def test_a_url_that_no_reader_knows_is_not_taken_for_a_directory(target: Store, kind: str) -> None:
+    with pytest.raises(SourceNotFound, match="no reader knows such an address") as caught:
+        import_from("https://host/runs", target, kind=kind)
+    assert "postgresql://" in str(caught.value.hint)
+
+
 def test_the_data_of_two_tools_in_one_tree_is_all_taken_and_no_file_counted_twice(
     tree: Any, target: Store, read: Any
 ) -> None:
