@@ -75,6 +75,17 @@ def original(exc: BaseException) -> BaseException:
     return exc
 
 
+def is_undecodable(exc: BaseException) -> bool:
+    """Tell whether SQLite gave text that is not UTF-8.
+
+    That is the only OperationalError of Python's own, and so the only one without a code.
+    """
+    if isinstance(exc, errors.DynostoreError) and exc.__cause__ is not None:
+        exc = exc.__cause__
+    inner = original(exc)
+    return type(inner) is sqlite3.OperationalError and not getattr(inner, "sqlite_errorname", None)
+
+
 def sqlstate(exc: BaseException) -> str | None:
     """Give Postgres' five-character code, or None where there is none."""
     inner = original(exc)
@@ -170,8 +181,7 @@ def _from_sqlite(exc: sqlite3.Error, shown: str) -> errors.DynostoreError:
             f"{shown}: {exc}",
             hint="dynostore db restore BACKUP; what else is wrong: dynostore doctor",
         )
-    if type(exc) is sqlite3.OperationalError and not name:
-        # Python's own, and the only one without a code: it read text that is not UTF-8.
+    if is_undecodable(exc):
         return errors.IntegrityFailure(
             f"{shown}: {exc}",
             hint="plain SQL put it there: dynostore query shows it, and plain SQL mends it",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import peewee
 
 from dynostore import errors, models
+from dynostore.canonical_json import is_storable_text
 from dynostore.database import StoreDatabase
+from dynostore.driver_errors import is_undecodable
 from dynostore.errors import quoted
 from dynostore.fields import FlagField, JsonField, UtcTimeField, UuidField, time_text
 from dynostore.models.base import Record, key_field
@@ -129,7 +132,7 @@ def read_rows(db: StoreDatabase, model: type[Record], condition: Any) -> Iterato
             query = query.where(key > last)
         # Not Peewee's own rows: it asks every column of every row to convert itself.
         sql, parameters = db.get_sql_context().sql(query.order_by(key).limit(size)).query()
-        found = db.execute_sql(sql, parameters).fetchall()
+        found = _page(db, sql, parameters, key_at)
         if found:
             last = found[-1][key_at]
             yield [
@@ -142,6 +145,33 @@ def read_rows(db: StoreDatabase, model: type[Record], condition: Any) -> Iterato
         if len(found) < size:
             return
         size = _next_size(size, found)
+
+
+def _page(
+    db: StoreDatabase, sql: str, parameters: Sequence[Any], key_at: int
+) -> list[Sequence[Any]]:
+    """Give the rows of a page; bytes in text that are not UTF-8 are half surrogate pairs.
+
+    Such a row has no form to leave in, and is to keep no other one from leaving.
+    """
+    try:
+        return [*db.execute_sql(sql, parameters).fetchall()]
+    except (errors.DynostoreError, peewee.OperationalError, sqlite3.OperationalError) as exc:
+        if not is_undecodable(exc):
+            raise
+        connection = db.connection()
+        connection.text_factory = _escaped  # not always: Python's own decoder takes half the time
+        try:
+            found = [*db.execute_sql(sql, parameters).fetchall()]
+        finally:
+            connection.text_factory = str
+        if not all(is_storable_text(str(row[key_at])) for row in found):
+            raise  # no page could be asked for behind such a key
+        return found
+
+
+def _escaped(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
 
 
 def _next_size(size: int, found: Sequence[Sequence[Any]]) -> int:

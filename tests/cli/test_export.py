@@ -230,7 +230,10 @@ def test_streams_end_as_those_of_other_commands_do(seeded: Store) -> None:
     command = [sys.executable, "-m", "dynostore", "export"]
     with open("/dev/full", "wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60)
-    assert (done.returncode, done.stderr) == (1, b"error: stdout: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        b"error: stdout: No space left on device\nhint: make room, and try again\n",
+    )
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -295,14 +298,26 @@ def test_postgres_copies_csv_in_without_loss(seeded: Store, migrated_postgres_ur
         assert ours == theirs
 
 
-def test_a_row_that_plain_sql_broke_is_left_out_and_named(call: Call, seeded: Store) -> None:
+@pytest.mark.parametrize("broken", ["x'ff'", "CAST(x'ff41' AS TEXT)"])
+def test_a_row_that_plain_sql_broke_is_left_out_and_named(
+    call: Call, seeded: Store, broken: str
+) -> None:
     with seeded.database.writing():
-        seeded.database.execute_sql("UPDATE runs SET current_stage = x'ff' WHERE rowid = 1")
+        seeded.database.execute_sql(f"UPDATE runs SET current_stage = {broken} WHERE rowid = 1")
     done = call("export", "--tables", "runs")
     assert (done.code, len(rows_of(done.out))) == (3, 3)
     assert "left out: runs 'demo-run-pull-07': " in done.err
     document = json.loads(call("--json", "export", "-o", "out.jsonl").out)
     assert (document["ok"], document["left_out"]) == (False, 1)
+
+
+def test_a_key_that_is_not_utf_8_is_an_error_that_says_so(call: Call, seeded: Store) -> None:
+    with seeded.database.writing():
+        seeded.database.execute_sql(
+            "UPDATE memories SET memory_id = CAST(x'ff41' AS TEXT) WHERE rowid = 1"
+        )
+    done = call("--json", "export", "--tables", "memories")
+    assert (done.code, done.error["code"]) == (7, "integrity")
 
 
 def test_memory_does_not_grow_with_the_store(seeded: Store) -> None:
