@@ -316,7 +316,7 @@ def test_a_key_that_is_not_utf_8_is_an_error_that_says_so(call: Call, seeded: St
         seeded.database.execute_sql(
             "UPDATE memories SET memory_id = CAST(x'ff41' AS TEXT) WHERE rowid = 1"
         )
-    done = call("--json", "export", "--tables", "memories")
+    done = call("--json", "export", "--tables", "memories", "-o", "out.jsonl")
     assert (done.code, done.error["code"]) == (7, "integrity")
 
 
