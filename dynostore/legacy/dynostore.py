@@ -69,7 +69,7 @@ class DynostoreReader:
                 yield from reading.read(tables)
         except Unreadable as exc:
             raise SourceNotFound(f"{mask(source)}: {exc}") from None
-        if not is_postgres(source) and not reading.records:
+        if not is_postgres(source) and not (reading.records or reading.is_broken):
             yield Finding(reading.name, "skipped", "a store without records")
 
 
@@ -77,10 +77,11 @@ class _Reading:
     """One way through a store.
 
     :ivar records: how many were given.
+    :ivar is_broken: a table could not be read to its end.
     """
 
     def __init__(self, source: str) -> None:
-        self.records = 0
+        self.records, self.is_broken = 0, False
         self._is_file = not is_postgres(source)
         self.name = os.path.basename(source) if self._is_file else ""
         self._place = source if self._is_file else mask(source)
@@ -89,17 +90,31 @@ class _Reading:
     def read(self, tables: StoreTables) -> Iterator[SourceRecord | Finding]:
         for model in tables.models:
             if _parent_of(model) is None:
-                children = [
-                    (child, field)
-                    for child in tables.models
-                    if (field := _parent_of(child)) is not None and field.rel_model is model
-                ]
-                given = dict.fromkeys([child for child, _ in children], 0)
-                for page in tables.pages(model):
-                    yield from self._page(tables, model, page, children, given)
-                for child, field in children:
-                    if tables.count(child) != given[child]:
-                        yield from self._orphans(tables, child, field)
+                try:
+                    yield from self._table(tables, model)
+                except Unreadable as exc:  # the damage is in this one, or below it
+                    self.is_broken = True
+                    table = str(model._meta.table_name)
+                    reason = f"{exc}; what comes behind the damage in {table} was not read"
+                    path = f"{self.name}#{table}"
+                    yield Finding(path, "invalid", reason, is_record=True, files=0)
+
+    def _table(self, tables: StoreTables, model: type[Record]) -> Iterator[SourceRecord | Finding]:
+        """Give a table's records with their children.
+
+        :raises Unreadable: the file is damaged there; the records before were given.
+        """
+        children = [
+            (child, field)
+            for child in tables.models
+            if (field := _parent_of(child)) is not None and field.rel_model is model
+        ]
+        given = dict.fromkeys([child for child, _ in children], 0)
+        for page in tables.pages(model):
+            yield from self._page(tables, model, page, children, given)
+        for child, field in children:
+            if tables.count(child) != given[child]:
+                yield from self._orphans(tables, child, field)
 
     def _page(
         self,

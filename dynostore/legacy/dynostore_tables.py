@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from dynostore.fields import (
     UuidField,
 )
 from dynostore.legacy.base import Unreadable
-from dynostore.legacy.source_sqlite import opened_sqlite
+from dynostore.legacy.source_sqlite import broken_reason, opened_sqlite
 from dynostore.migration_steps import HISTORY_TABLE, step_names
 from dynostore.models.base import Record, key_field
 from dynostore.postgres_server import PostgresServer
@@ -177,11 +178,13 @@ class _Sqlite:
         connection.execute("BEGIN")
 
     def stream(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-        return iter(self._connection.execute(sql, values))
+        try:
+            yield from self._connection.execute(sql, values)
+        except sqlite3.DatabaseError as exc:
+            raise Unreadable(broken_reason(exc)) from exc
 
     def columns(self, table: str) -> list[str]:
-        found = self._connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
-        return [name for (name,) in found]
+        return [name for (name,) in self.stream("SELECT name FROM pragma_table_info(?)", (table,))]
 
 
 @contextlib.contextmanager

@@ -93,7 +93,7 @@ def opened_sqlite(path: str) -> Iterator[SqliteTables]:
         try:
             source = SqliteTables(_connect(path, stack), path)
         except _ERRORS as exc:
-            raise Unreadable(_reason(exc)) from None
+            raise Unreadable(broken_reason(exc)) from None
         except OSError as exc:
             raise Unreadable(f"cannot be read: {exc.strerror or exc}") from None
         yield source
@@ -186,7 +186,8 @@ def _is_of_python(exc: Exception) -> bool:
     return getattr(exc, "sqlite_errorname", None) is None
 
 
-def _reason(exc: Exception) -> str:
+def broken_reason(exc: Exception) -> str:
+    """Say what is wrong with a database, by the error of reading it."""
     if isinstance(exc, UnicodeError):
         return "the database is broken: its schema is no text"
     name = getattr(exc, "sqlite_errorname", "") or ""
@@ -300,7 +301,7 @@ class SqliteTables:
             if not self._is_lenient and _is_of_python(exc):
                 self._is_lenient = True
                 return self._page(sql, values)
-            return rows, _reason(exc)
+            return rows, broken_reason(exc)
         finally:
             self.connection.text_factory = _text
         return rows, None

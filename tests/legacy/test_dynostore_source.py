@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -215,3 +216,21 @@ def test_a_store_that_is_in_use_stays_where_it_is(target: Store, tmp_path: Path)
         report = import_from(source, target, archive=tmp_path / "archive")
     assert "end the program that uses it" in report.not_archived[0].message
     assert source.exists()
+
+
+@pytest.mark.parametrize("seed_of_damage", range(6))
+def test_of_a_damaged_store_what_can_be_read_is_taken_and_the_damage_reported(
+    other: Store, other_path: Path, target: Store, seed_of_damage: int
+) -> None:
+    whole = contents(other)
+    other.close()
+    pages = bytearray(other_path.read_bytes())
+    some, count = random.Random(seed_of_damage), len(pages) // 4096
+    for page in some.sample(range(count // 2, count), count // 10):  # the schema is before them
+        pages[page * 4096 : page * 4096 + 4096] = some.randbytes(4096)
+    other_path.write_bytes(pages)
+    report = import_from(other_path, target)
+    assert (report.exit_code, report.records.invalid > 0) == (3, True)
+    assert "the database is broken" in str(report.to_json()["items"])
+    for table, rows in contents(target).items():
+        assert all(row in whole[table] for row in rows)
