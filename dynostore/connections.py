@@ -12,7 +12,7 @@ from typing import Any
 
 import peewee
 
-from dynostore import errors
+from dynostore import errors, forked
 from dynostore.driver_errors import translated
 
 _STATEMENT_ROWS = (128, 32, 8, 1)
@@ -32,13 +32,23 @@ def all_databases() -> list[Any]:
             return list(databases)
 
 
+def _before_fork() -> None:
+    if databases:
+        forked.begin()
+
+
 def _forget_after_fork() -> None:
     for database in list(databases):
         database.forget_inherited()
+    forked.hold()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=forked.wait_for_child,
+        after_in_child=_forget_after_fork,
+    )
 
 
 class OfOneProcess:

@@ -293,7 +293,7 @@ class StoreClosed(DynostoreError, ValueError):
 
 
 class WrongProcess(DynostoreError, RuntimeError):
-    """A forked child left a transaction of its parent's, which the parent alone can end."""
+    """A forked child left a transaction of its parent's, or has no part in its file any more."""
 
     code = "wrong_process"
 

@@ -11,6 +11,7 @@ import shlex
 import time
 
 from dynostore import errors
+from dynostore.forked import require_inherited
 
 _LOOK_EVERY_S = 0.1
 """To look takes a twentieth of the time in which a run is created; those who write in quick
@@ -22,9 +23,11 @@ def require_file(path: str, shown: str) -> int | None:
 
     :param shown: the path as the user gave it, for the message.
     :raises StoreNotFound: there is none any more.
+    :raises WrongProcess: it was closed just while this process was forked.
     """
     if os.name == "nt":
         return None
+    require_inherited(path, shown)
     try:
         return os.stat(path).st_ino
     except (FileNotFoundError, NotADirectoryError):

@@ -15,7 +15,7 @@ from typing import Any
 
 import peewee
 
-from dynostore import config, errors
+from dynostore import config, errors, forked
 from dynostore.connection_use import OwnUse, ThreadGuard, Use
 from dynostore.connections import CommonDatabase, Savepoint, Transaction, databases, inherited
 from dynostore.open_file import OpenFile, require_file
@@ -270,6 +270,8 @@ class SqliteFile(SqliteCommon, peewee.SqliteDatabase):
     def forget_inherited(self) -> None:
         """Start anew in a forked child, leaving the parent's connections alone."""
         self.forks += 1
+        if self._open:
+            forked.inherit(str(self.path), read_only=self.read_only)
         inherited.extend([self._open, getattr(self._state, "guard", None)])
         self._own_use = OwnUse()
         self._open = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -160,6 +161,61 @@ def test_parent_and_child_both_work_when(
     with Store.open(store_url, warm=False) as store:
         assert store.runs.count() == count
         assert store.check() == []
+
+
+OUTLIVED = """
+import os, sqlite3, sys
+
+from dynostore.store import Store
+
+path = sys.argv[1]
+
+
+def write(key):
+    writer = sqlite3.connect(path)
+    with writer:
+        writer.execute(
+            "INSERT INTO runs (id, status, source, created_at, updated_at)"
+            " SELECT ?, status, source, created_at, updated_at FROM runs LIMIT 1", (key,)
+        )
+    writer.close()
+
+
+for number in range(20):
+    store = Store.open(path)
+    store.runs.create(run_id=f"parent {number}")
+    begun, has_begun = os.pipe()
+    closed, has_closed = os.pipe()
+    pid = os.fork()
+    if not pid and sys.argv[2] == "grandchild":
+        if pid := os.fork():
+            os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    if not pid:
+        store.runs.create(run_id=f"child {number}")
+        os.write(has_begun, b"!")
+        os.read(closed, 1)
+        store.runs.create(run_id=f"child {number}, later")
+        store.close()
+        os._exit(0)
+    os.read(begun, 1)
+    store.close()
+    write(f"another program {number}")  # that takes itself for the first and the last
+    os.write(has_closed, b"!")
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+@pytest.mark.parametrize("who", ["child", "grandchild"])
+def test_what_a_child_writes_after_its_parent_has_closed_the_store_is_not_lost(
+    who: str, tmp_path: Path, start_python: Callable[..., subprocess.Popen[str]]
+) -> None:
+    path = tmp_path / "s.db"
+    parent = start_python(OUTLIVED, path, who)
+    _, problems = parent.communicate(timeout=60)
+    assert parent.returncode == 0, problems
+    with Store.open(path) as store:
+        assert store.check() == []
+        assert store.runs.count() == 80
 
 
 def test_a_child_has_a_copy_of_what_is_in_memory(

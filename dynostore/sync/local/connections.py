@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from dynostore import forked
 from dynostore.config import Settings
 from dynostore.connections import inherited
 from dynostore.database import CHECKPOINT_PAGES, JOURNAL_SIZE_LIMIT_BYTES
@@ -58,6 +59,8 @@ class FileConnections:
 
     def forget_inherited(self) -> None:
         """Start anew in a forked child, leaving the parent's connections alone."""
+        if self._writer or self._reader:
+            forked.inherit(str(self._path), read_only=False)
         inherited.append((self._writer, self._reader))
         self._writer = self._reader = None
 
