@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from urllib.parse import unquote, urlsplit
 
@@ -87,7 +88,7 @@ class Source:
 def find_source(given: str | os.PathLike[str]) -> Source:
     """Give the source at a path or URL; a server is not asked yet.
 
-    :raises SourceNotFound: nothing is at the path.
+    :raises SourceNotFound: nothing is at the path, or a stream, which can be read once alone.
     :raises ConfigError: empty text, or a SQLite URL that names no file.
     """
     text = os.fspath(given)
@@ -100,10 +101,23 @@ def find_source(given: str | os.PathLike[str]) -> Source:
         if path is None:
             raise errors.ConfigError(f"{text}: a database in memory holds nothing to import")
         text = path
+    if text == "-" or _is_stream(text):
+        raise errors.SourceNotFound(
+            f"{shown(text)}: is a stream, and a source is read more than once",
+            hint="save it first: ... > all.jsonl && dynostore import all.jsonl",
+        )
     root = os.path.realpath(text)
     if not os.path.exists(root):
         raise errors.SourceNotFound(f"{shown(text)}: there is nothing to import")
     return Source(root, shown(root))
+
+
+def _is_stream(path: str) -> bool:
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # ValueError: NUL in the name
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 def _secrets_of(url: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import json
+import os
 import zoneinfo
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,6 +113,14 @@ def test_a_password_of_a_url_is_in_no_error(target: Store, read: Any) -> None:
     with pytest.raises(SourceNotFound) as refused:
         import_from(URL.replace("talks", "redis+unknown"), target)
     assert "s3cret" not in f"{refused.value} {refused.value.hint}"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_as_one(target: Store, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceNotFound, match="is a stream") as caught:
+        import_from(tmp_path / "pipe", target)
+    assert "dynostore import" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("kind", ["auto", "dynoai"])
