@@ -186,6 +186,18 @@ def test_own_tables_go_to_the_server_and_to_another_file_with_every_value(
     assert Photo._meta.database is Base._meta.database  # theirs again
 
 
+class Word(Base):
+    text = peewee.TextField(primary_key=True)
+
+
+def test_a_table_of_keys_alone_is_verified_though_one_is_empty(make: Any) -> None:
+    node = make("node", [Word])
+    with node.store.bound():
+        Word.create(text="")
+    node.sync()
+    assert node.is_verified()
+
+
 def test_conflicts_and_rejects_of_own_tables_are_listed_and_settled(
     make: Any, empty_remote: Any
 ) -> None:

@@ -163,7 +163,7 @@ def _as_copied(text: bytes | None, count: int, tabs: int) -> bytes:
 
 def _next_rows(rows: int, count: int, size: int) -> int:
     """Give how many rows the next page shall have, from those asked for, found, and their bytes."""
-    return min(_PAGE_ROWS, 4 * rows, _PAGE_BYTES * count // size + 1)
+    return min(_PAGE_ROWS, 4 * rows, _PAGE_BYTES * count // max(size, 1) + 1)
 
 
 def _line(values: Sequence[str]) -> str:
