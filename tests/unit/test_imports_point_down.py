@@ -22,6 +22,7 @@ LAYERS = (
         "dynostore.sqlite_header",
         "dynostore.rights",
     ),
+    ("dynostore.forked",),
     (
         "dynostore.config",
         "dynostore.file_copy",
