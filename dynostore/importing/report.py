@@ -96,6 +96,8 @@ class ImportReport:
     :ivar records: runs and the like, by outcome.
     :ivar files: everything found on disk, by outcome; a record's files share its outcome.
     :ivar kinds: the records by reader, where data of several tools was found.
+    :ivar invalid: all that is invalid, also what is neither a record nor a file, such as damage of
+        which nobody knows what it cost.
     :ivar entries: one for each record and each file that belongs to none, reader by reader, each in
         the order in which it reads. It may be longer than memory: it is kept on disk.
     :ivar warnings: what is in the store and yet not as one would expect, such as a checksum that
@@ -117,6 +119,7 @@ class ImportReport:
     entries: Log[Entry] = dataclasses.field(default_factory=Log)
     warnings: Log[Remark] = dataclasses.field(default_factory=Log)
     differences: Log[Remark] = dataclasses.field(default_factory=Log)
+    invalid: int = 0
     kept: int = 0
     archived: int = 0
     not_archived: Log[Remark] = dataclasses.field(default_factory=Log)
@@ -130,6 +133,7 @@ class ImportReport:
             self.records.add(entry.outcome)
             if entry.kind in self.kinds:
                 self.kinds[entry.kind].add(entry.outcome)
+        self.invalid += entry.outcome == "invalid"
         self.kept += bool(entry.kept)
 
     @property
@@ -138,8 +142,7 @@ class ImportReport:
 
         That is: invalid, kept back, read back differently, or not moved to the archive.
         """
-        incomplete = self.records.invalid or self.files.invalid or self.kept
-        return 3 if incomplete or self.differences or self.not_archived else 0
+        return 3 if self.invalid or self.kept or self.differences or self.not_archived else 0
 
     def to_json(self) -> dict[str, Any]:
         """Give the whole report by stable names; ``ok`` is whether the exit code is 0."""

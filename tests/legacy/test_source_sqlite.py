@@ -233,6 +233,26 @@ def test_a_page_that_says_it_holds_less_than_it_does_is_told_of(sound: tuple[Pat
     assert any("rows may be missing" in reason for reason in told)
 
 
+def test_damage_that_may_have_cost_rows_is_no_success(
+    tmp_path: Path, haia: Any, target: Store
+) -> None:
+    haia.add("conversations", haia.talk(1))
+    haia.add("messages", *(haia.message(n, 1) for n in range(60)))
+    with closing(sqlite3.connect(haia.path)) as connection:
+        connection.execute("CREATE TABLE notes AS SELECT content FROM messages")
+        connection.execute("CREATE INDEX of_notes ON notes (content)")
+        connection.commit()
+        sql = "SELECT rootpage FROM sqlite_master WHERE name = 'of_notes'"
+        (root,) = connection.execute(sql).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    with haia.path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(bytes(size))
+    report = import_from(haia.path, target)
+    assert "rows may be missing" in str(report.to_json()["items"])
+    assert report.exit_code == 3
+
+
 def test_rows_are_read_in_flat_memory(tmp_path: Path, haia: Any) -> None:
     haia.add("conversations", haia.talk(1))
     haia.add("messages", *(haia.message(n, 1) for n in range(3000)))
