@@ -19,6 +19,9 @@ from dynostore.in_use import refuse_database_in_use, refuse_itself
 from dynostore.rights import no_file, sqlite_target
 from dynostore.sqlite_header import cut_bytes_of_open, opened_besides
 
+UNFINISHED = ".backing-up"
+"""Behind a backup's name while it is made; unlike ``.tmp`` nobody else's file ends so."""
+
 _OF_A_COPY = ("synchronous = OFF", "locking_mode = EXCLUSIVE")
 """Nobody sees the copy before it is whole and flushed."""
 
@@ -39,7 +42,7 @@ def backup_file(source: Path, destination: Path, *, is_locked: bool = False) -> 
     :raises IntegrityFailure: the copy is not equal or not sound; nothing was left there.
     """
     _refuse_no_file(destination)
-    temporary = destination.with_name(destination.name + ".tmp")
+    temporary = destination.with_name(destination.name + UNFINISHED)
     try:
         require_room(destination, bytes_of(source), "a backup")
         refuse_itself(destination, source)

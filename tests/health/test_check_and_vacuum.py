@@ -12,7 +12,7 @@ import filelock
 import pytest
 
 from dynostore import Store, errors
-from dynostore.backup import backup_file
+from dynostore.backup import UNFINISHED, backup_file
 
 Call = Callable[..., Any]
 
@@ -94,7 +94,7 @@ def test_a_backup_is_said_to_be_good_and_replaces_another_only_after_a_yes(
 def test_two_backups_to_one_place_do_not_meet(filled: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     with (
-        filelock.FileLock(f"{copy}.tmp.lock"),
+        filelock.FileLock(f"{copy}{UNFINISHED}.lock"),
         pytest.raises(errors.StoreLocked, match="another backup"),
     ):
         backup_file(filled, copy)

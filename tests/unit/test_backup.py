@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dynostore import errors
-from dynostore.backup import backup_file
+from dynostore.backup import UNFINISHED, backup_file
 from dynostore.file_copy import hold_moment
 from dynostore.restore import restore_file
 from dynostore.store import Store
@@ -247,13 +247,20 @@ def test_a_database_in_use_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_what_a_killed_backup_left_does_no_harm(tmp_path: Path) -> None:
     source = filled(tmp_path / "s.db", 5)
-    (tmp_path / "copy.db.tmp").write_bytes(b"half of a page")
-    (tmp_path / "copy.db.tmp-journal").write_bytes(
+    unfinished = tmp_path / f"copy.db{UNFINISHED}"
+    unfinished.write_bytes(b"half of a page")
+    (tmp_path / f"{unfinished.name}-journal").write_bytes(
         b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7" + b"\1" * 600
     )
     backup_file(source, tmp_path / "copy.db")
     assert content(tmp_path / "copy.db") == content(source)
     assert beside(tmp_path) == ["copy.db", "s.db"]
+
+
+def test_somebody_elses_file_beside_the_backup_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "copy.db.tmp").write_text("mine")
+    backup_file(filled(tmp_path / "s.db", 1), tmp_path / "copy.db")
+    assert (tmp_path / "copy.db.tmp").read_text() == "mine"
 
 
 def test_only_a_file_can_be_backed_up(tmp_path: Path, postgres_url: str) -> None:
