@@ -114,6 +114,8 @@ def test_a_store_that_nobody_closed_leaves_no_log_behind_its_process(
         assert connection.execute("SELECT id FROM runs").fetchall() == [("a",)]
 
 
+# From 3.13 on Python says so of the store's own connection, which nobody closed.
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 def test_a_store_that_nobody_has_any_more_keeps_nothing(remote: Any, tmp_path: Path) -> None:
     path = tmp_path / "s.db"
 
