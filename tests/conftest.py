@@ -582,3 +582,13 @@ def store(store_url: str) -> Iterator[Store]:
     with Store.open(store_url, warm=False) as opened:
         yield opened
         assert opened.check() == []
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let coverage leave the programs alone that the test starts, to interrupt them.
+
+    Its collector, interrupted inside its own lock, waits for itself for ever.
+    """
+    for name in ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START"):
+        monkeypatch.delenv(name, raising=False)

@@ -72,6 +72,7 @@ def test_the_demo_as_json_has_each_steps_answer(
     assert [(table["name"], table["sent"]) for table in tables] == [("runs", 1)]
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("seen", ["start", "dynostore sync"])
 def test_an_interrupted_demo_leaves_nothing_behind(

@@ -248,6 +248,7 @@ def test_ctrl_c_ends_a_query_that_gives_no_rows(store: Store) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes and signals of POSIX")
+@pytest.mark.usefixtures("unmeasured")
 def test_ctrl_c_ends_the_program_with_130(workplace: Path, three_runs: list[str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "dynostore", "query", ENDLESS.format("i"), "--format", "csv"],

@@ -60,6 +60,7 @@ def test_a_missing_file_and_a_taken_port_are_named(
     assert "--port 0" in err
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize(
     ("number", "code", "option", "said"),
     [
