@@ -23,16 +23,13 @@ from dynostore.sync.verify.run import verify
 
 pytestmark = pytest.mark.once
 
-LOCK_TIMEOUT_S = 30
-"""What a sync waits for somebody's lock; who must not wait behind it waits for much less."""
-
 
 def _ids(remote: Any) -> list[str]:
     return [key for (key,) in remote.sql("SELECT id FROM runs ORDER BY id")]
 
 
 def _wait(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.01)
@@ -363,7 +360,7 @@ def test_a_transaction_left_open_on_other_rows_stops_nobody(
         cursor.execute("BEGIN; UPDATE runs SET source = 'theirs' WHERE id = 'b'")
         report = node.sync()
         assert report.exit_code == 0
-        assert report.seconds < LOCK_TIMEOUT_S / 2
+        assert report.seconds < 5
         cursor.execute("COMMIT")
     assert remote.sql("SELECT id, source FROM runs ORDER BY id") == [
         ("a", "changed"), ("b", "theirs"), ("c", "manual"),
@@ -384,7 +381,7 @@ def test_a_row_that_somebody_has_locked_is_waited_for(node: Any, remote: Any, ch
                 "INSERT INTO runs (id, status, source, created_at, updated_at)"
                 " VALUES ('theirs', 'pending', 'sql', now(), now())"
             )
-            assert time.monotonic() - started < LOCK_TIMEOUT_S / 2
+            assert time.monotonic() - started < 2
             cursor.execute("COMMIT")
     assert outcome[0].exit_code == 0
     check.holds(node)
@@ -411,7 +408,7 @@ def test_a_parent_that_somebody_has_locked_delays_the_clock_only_a_moment(
                 )
                 longest = max(longest, time.monotonic() - started)
             assert not outcome
-            assert longest < LOCK_TIMEOUT_S / 2
+            assert longest < 2
             cursor.execute("COMMIT")
     assert outcome[0].exit_code == 0
     check.holds(node)

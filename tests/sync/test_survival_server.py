@@ -178,7 +178,7 @@ def test_behind_a_line_of_200_kilobytes_a_second_nobody_else_waits(
         worker.join(30)
     assert report.seconds > 4, "the line was not slow"
     assert len(seconds) > 3
-    assert max(seconds) < report.seconds / 2
+    assert max(seconds) < 2
     check.holds(node)
     check.holds(other)
 

@@ -9,7 +9,7 @@ import pytest
 
 from dynostore.sync.local.turns import Turns
 
-PATIENCE_S = 60
+PATIENCE_S = 10
 
 
 def _has_a_turn(turns: Turns, had: threading.Event) -> None:
