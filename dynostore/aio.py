@@ -128,7 +128,8 @@ class AsyncStore:
             warm=False,
         )
         await asyncio.to_thread(lambda: look().close())
-        store = cls(place, db := make(read_only=read_only))
+        db = make(read_only=read_only)
+        store = cls(place, db)
         await anext(store._end)
         try:
             await db.start()

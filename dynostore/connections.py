@@ -38,7 +38,7 @@ def _before_fork() -> None:
 
 
 def _forget_after_fork() -> None:
-    for database in list(databases):
+    for database in all_databases():
         database.forget_inherited()
     forked.hold()
 

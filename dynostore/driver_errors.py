@@ -23,7 +23,7 @@ _DRIVERS = ("psycopg2", "asyncpg")
 LOGIN_HINT = (
     "check user, password, database, sslmode and sslrootcert; PGPASSFILE and ~/.pgpass are read"
 )
-_TOO_MANY_CONNECTIONS = "53300"
+TOO_MANY_CONNECTIONS = "53300"
 _NO_ROOM = ("too many connections for ", "remaining connection slots are reserved")
 """How a server that speaks English says the above once it has seen the password."""
 _GRANT_HINT = "ask the server's administrator for the right; docs/sync.md lists what a node needs"
@@ -203,7 +203,7 @@ def connection_failure(
     text = " ".join(str(original(exc)).split())
     answer = _ask(parameters)
     if answer == "" and any(words in text for words in _NO_ROOM):
-        answer = _TOO_MANY_CONNECTIONS
+        answer = TOO_MANY_CONNECTIONS
     if answer is None or answer[:2] in ("08", "53", "57"):
         return errors.RemoteUnavailable(f"{shown}: {text}", hint="try again later", sqlstate=answer)
     return errors.AccessDenied(

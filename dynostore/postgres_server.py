@@ -21,7 +21,7 @@ from dynostore.connections import (
     databases,
     inherited,
 )
-from dynostore.driver_errors import connection_failure, lost, undone
+from dynostore.driver_errors import TOO_MANY_CONNECTIONS, connection_failure, lost, undone
 
 POSTGRES_TYPES = {
     **peewee.PostgresqlDatabase.field_types,
@@ -248,7 +248,7 @@ def _may_be_full(failure: errors.DynostoreError) -> bool:
 
     To a user who gives a password the server says so only behind it, where nobody has asked.
     """
-    return failure.data.get("sqlstate") in ("53300", "")
+    return failure.data.get("sqlstate") in (TOO_MANY_CONNECTIONS, "")
 
 
 def configure_session(connection: Any, *, read_only: bool = False) -> None:
